@@ -1,0 +1,390 @@
+//! Everything that can go wrong, as values: one [`Error`] whose nested enums name the cause.
+//!
+//! All of them are `Clone + PartialEq + Send + Sync`, since one cause (a lost stream, say) completes
+//! many requests, and since a program and a test match on the exact cause.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::protocol::{DecodeError, EncodeError};
+
+/// The result of everything in this crate, unless it names another error.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The one error of this crate. Match on it for the cause; print it for a person.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A user's callback panicked on a loop that must not unwind, which closed its connection.
+    /// The text is the panic's message.
+    #[error("a callback panicked: {0}")]
+    CallbackPanicked(String),
+    /// The channel was closed; every request pending on it ends with this.
+    #[error("channel closed {0}")]
+    ChannelClosed(Closed),
+    /// No connection could be made: the name did not resolve or no address took the connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The connection was closed; every request pending on it ends with this.
+    #[error("connection closed {0}")]
+    ConnectionClosed(Closed),
+    /// The bytes stream was connected, but AMQP could not be opened over it.
+    #[error(transparent)]
+    Handshake(#[from] HandshakeError),
+    /// The operating system refused something the event loop or a socket needs.
+    #[error(transparent)]
+    Io(#[from] IoError),
+    /// The event loop cannot do this now.
+    #[error(transparent)]
+    Loop(#[from] LoopError),
+    /// A call that is wrong in this state or with these arguments. Nothing was sent.
+    #[error(transparent)]
+    Misuse(#[from] Misuse),
+    /// Connection parameters that cannot work, or a URL that cannot be read.
+    #[error(transparent)]
+    Parameters(#[from] ParametersError),
+    /// A message was not published.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// The peer sent what AMQP 0-9-1 does not allow; the connection was closed because of it.
+    #[error("the peer broke the protocol: {0}")]
+    Protocol(#[from] ProtocolError),
+    /// The bytes stream ended or failed while the connection was open.
+    #[error("connection lost: {0}")]
+    StreamLost(#[from] StreamLost),
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error.into())
+    }
+}
+
+impl From<EncodeError> for Error {
+    fn from(error: EncodeError) -> Self {
+        Self::Misuse(error.into())
+    }
+}
+
+/// An [`io::Error`] that can be cloned and compared: equal if kind and errno are.
+#[derive(Clone, Debug)]
+pub struct IoError(Arc<io::Error>);
+
+impl IoError {
+    /// The kind of the error.
+    pub fn kind(&self) -> io::ErrorKind {
+        self.0.kind()
+    }
+
+    /// The errno, where the operating system gave one.
+    pub fn raw_os_error(&self) -> Option<i32> {
+        self.0.raw_os_error()
+    }
+}
+
+impl From<io::Error> for IoError {
+    fn from(error: io::Error) -> Self {
+        Self(Arc::new(error))
+    }
+}
+
+impl fmt::Display for IoError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for IoError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
+
+impl PartialEq for IoError {
+    fn eq(&self, other: &Self) -> bool {
+        self.kind() == other.kind() && self.raw_os_error() == other.raw_os_error()
+    }
+}
+
+impl Eq for IoError {}
+
+/// Who closed a channel or a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Party {
+    /// The broker sent Close.
+    Broker,
+    /// This program called `close`.
+    Client,
+}
+
+/// A Close method, sent or received (AMQP connection.close, channel.close).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closed {
+    /// Who closed.
+    pub by: Party,
+    /// The reply code, such as 200 (success), 320 (connection forced) or 404 (not found).
+    pub reply_code: u16,
+    /// The explanation that came with it. What is not UTF-8 in it has been replaced.
+    pub reply_text: String,
+    /// The class and method ids of the method that caused it; zeros where none did.
+    pub cause: (u16, u16),
+}
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let by = match self.by {
+            Party::Broker => "by the broker",
+            Party::Client => "by this client",
+        };
+        write!(f, "{by}: ({}) {}", self.reply_code, self.reply_text)
+    }
+}
+
+/// Why no byte stream could be had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// `close` was called before the connection was open (pika's `ConnectionOpenAborted`).
+    #[error("closed before the connection was open")]
+    Aborted,
+    /// The host's name could not be resolved to any address.
+    #[error("cannot resolve host {host:?}: {cause}")]
+    Resolve {
+        /// The name that was looked up.
+        host: String,
+        /// What the resolver said.
+        cause: IoError,
+    },
+    /// Every address of the host failed; each with its cause, in the order tried.
+    #[error("cannot connect to {host:?}: {}", list(failures))]
+    Unreachable {
+        /// The host whose addresses these are.
+        host: String,
+        /// Each address tried, and why it failed.
+        failures: Vec<(SocketAddr, IoError)>,
+    },
+}
+
+fn list(failures: &[(SocketAddr, IoError)]) -> String {
+    let texts: Vec<_> = failures.iter().map(|(address, cause)| format!("{address}: {cause}")).collect();
+    texts.join("; ")
+}
+
+/// How far the AMQP handshake had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// The protocol header was sent; the broker's Start had not come (pika's PROTOCOL).
+    Protocol,
+    /// Start was answered; the broker's Tune had not come (pika's START).
+    Authentication,
+    /// Tune was answered; the broker's OpenOk had not come (pika's TUNE).
+    Open,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Protocol => "while waiting for the broker's first method",
+            Self::Authentication => "while authenticating",
+            Self::Open => "while opening the virtual host",
+        })
+    }
+}
+
+/// Why AMQP could not be opened over a connected stream.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HandshakeError {
+    /// The virtual host does not exist or is not this user's (pika's `ProbableAccessDeniedError`).
+    #[error("access to virtual host {virtual_host:?} denied: ({reply_code}) {reply_text}")]
+    AccessDenied {
+        /// The virtual host that was asked for.
+        virtual_host: String,
+        /// The broker's reply code.
+        reply_code: u16,
+        /// The broker's explanation.
+        reply_text: String,
+    },
+    /// The broker does not take these credentials (pika's `ProbableAuthenticationError`).
+    #[error("authentication failed: ({reply_code}) {reply_text}")]
+    BadCredentials {
+        /// The broker's reply code.
+        reply_code: u16,
+        /// The broker's explanation.
+        reply_text: String,
+    },
+    /// The stream ended or failed midway.
+    #[error("connection lost {phase}: {cause}")]
+    Lost {
+        /// How far the handshake had come.
+        phase: Phase,
+        /// How the stream ended.
+        cause: StreamLost,
+    },
+    /// The broker offers no authentication mechanism that the credentials can answer
+    /// (pika's `AuthenticationError`).
+    #[error("no common authentication mechanism: the broker offers {offered:?}")]
+    NoCommonMechanism {
+        /// The broker's list, separated by spaces.
+        offered: String,
+    },
+    /// The server does not speak AMQP (pika's `IncompatibleProtocolError`).
+    #[error("the server does not speak AMQP: its first bytes are {received:?}")]
+    NotAmqp {
+        /// The first bytes it sent, at most 16, as text with what is not printable escaped.
+        received: String,
+    },
+    /// The server speaks another version of AMQP (pika's `ProtocolVersionMismatch`).
+    #[error("the server speaks AMQP {0}, not 0-9-1")]
+    ProtocolVersion(String),
+    /// The peer did not get through the handshake in time.
+    #[error("no answer within {limit:?} {phase}")]
+    TimedOut {
+        /// How far the handshake had come.
+        phase: Phase,
+        /// The limit (`stack_timeout`).
+        limit: Duration,
+    },
+    /// The broker asks for limits below what AMQP or this client needs.
+    #[error("cannot agree on a frame size: the broker allows {broker} bytes, the minimum is {minimum}")]
+    Tuning {
+        /// The broker's frame_max.
+        broker: u32,
+        /// The smallest frame_max that works.
+        minimum: u32,
+    },
+}
+
+/// What an event loop cannot do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoopError {
+    /// The loop is gone: dropped, or detached from its host.
+    #[error("the event loop is gone")]
+    Gone,
+    /// The loop is running already: a turn within a turn is never run.
+    #[error("the event loop is already running")]
+    Nested,
+}
+
+/// A call that is wrong in this state or with these arguments.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Misuse {
+    /// The channel number asked for is in use.
+    #[error("channel number {0} is in use")]
+    ChannelNumberInUse(u16),
+    /// The channel number asked for is 0 or past the negotiated channel_max.
+    #[error("channel number {number} is not within 1..={channel_max}")]
+    ChannelNumberOutOfRange {
+        /// The number asked for.
+        number: u16,
+        /// The negotiated maximum.
+        channel_max: u16,
+    },
+    /// The channel is not open (pika's `ChannelWrongStateError`).
+    #[error("the channel is not open")]
+    ChannelNotOpen,
+    /// The connection is not open (pika's `ConnectionWrongStateError`).
+    #[error("the connection is not open")]
+    ConnectionNotOpen,
+    /// The consumer tag is in use on this channel (pika's `DuplicateConsumerTag`).
+    #[error("consumer tag {0:?} is in use")]
+    ConsumerTagInUse(String),
+    /// A value that AMQP cannot carry.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// All channel numbers are in use (pika's `NoFreeChannels`).
+    #[error("all {0} channels are in use")]
+    NoFreeChannels(u16),
+    /// No consumer of that tag is on this channel.
+    #[error("no consumer has the tag {0:?}")]
+    UnknownConsumerTag(String),
+}
+
+/// Parameters that cannot work.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParametersError {
+    /// A value is outside what is allowed.
+    #[error("{name}: {reason}")]
+    Invalid {
+        /// The parameter.
+        name: &'static str,
+        /// What is wrong with the value.
+        reason: String,
+    },
+    /// The URL cannot be read. The text never holds the password.
+    #[error("cannot read the AMQP URL: {0}")]
+    Url(String),
+}
+
+/// What a peer did that AMQP 0-9-1 does not allow. Each has its reply code: see
+/// [`reply_code`](Self::reply_code).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProtocolError {
+    /// A content body is longer than its header said.
+    #[error("channel {channel}: a body of {received} bytes where {declared} were declared")]
+    BodyTooLong {
+        /// The channel.
+        channel: u16,
+        /// What the content header declared.
+        declared: u64,
+        /// What has come.
+        received: u64,
+    },
+    /// A frame, method or property that cannot be decoded.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// A frame of a type that has no place here, such as a body with no method before it.
+    #[error("channel {channel}: unexpected {frame}")]
+    UnexpectedFrame {
+        /// The channel.
+        channel: u16,
+        /// What came.
+        frame: &'static str,
+    },
+    /// A method that has no place in this state.
+    #[error("channel {channel}: unexpected {method}")]
+    UnexpectedMethod {
+        /// The channel.
+        channel: u16,
+        /// The method's name.
+        method: &'static str,
+    },
+}
+
+/// How a byte stream ended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StreamLost {
+    /// The peer closed it.
+    #[error("the peer closed the stream")]
+    EndOfStream,
+    /// It failed.
+    #[error(transparent)]
+    Io(#[from] IoError),
+}
+
+/// Why a message was not published. Nothing of it was encoded or sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// More bytes wait to be sent than the high-water mark allows. Try again when `on_writable`
+    /// says so.
+    #[error("the output buffer is full")]
+    Full,
+    /// The channel is not open, or a value cannot be encoded.
+    #[error(transparent)]
+    Misuse(#[from] Misuse),
+}
+
+impl From<EncodeError> for PublishError {
+    fn from(error: EncodeError) -> Self {
+        Self::Misuse(error.into())
+    }
+}
