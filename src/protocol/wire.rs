@@ -1,0 +1,175 @@
+//! How single values lie on the wire: big endian, and with their length before them.
+
+use super::{DecodeError, EncodeError, FieldArray, FieldTable, LongStr, ShortStr};
+
+/// Reads values off the front of some bytes. Every read is checked; what it gives borrows from the
+/// input, so a length that a peer claims never leads to an allocation.
+#[derive(Clone, Debug, Default)]
+pub struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    /// A reader at the front of `input`.
+    #[inline]
+    pub fn new(input: &'a [u8]) -> Self {
+        Self { rest: input }
+    }
+
+    /// What has not been read yet.
+    #[inline]
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// Whether all has been read.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// The next `count` bytes.
+    #[inline]
+    pub fn bytes(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
+        let Some((bytes, rest)) = self.rest.split_at_checked(count) else {
+            return Err(self.truncated(count));
+        };
+        self.rest = rest;
+        Ok(bytes)
+    }
+
+    /// The next `N` bytes.
+    #[inline]
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        let Some((array, rest)) = self.rest.split_first_chunk() else {
+            return Err(self.truncated(N));
+        };
+        self.rest = rest;
+        Ok(*array)
+    }
+
+    /// An octet.
+    #[inline]
+    pub fn u8(&mut self) -> Result<u8, DecodeError> {
+        self.array().map(u8::from_be_bytes)
+    }
+
+    /// A short integer.
+    #[inline]
+    pub fn u16(&mut self) -> Result<u16, DecodeError> {
+        self.array().map(u16::from_be_bytes)
+    }
+
+    /// A long integer.
+    #[inline]
+    pub fn u32(&mut self) -> Result<u32, DecodeError> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    /// A long long integer.
+    #[inline]
+    pub fn u64(&mut self) -> Result<u64, DecodeError> {
+        self.array().map(u64::from_be_bytes)
+    }
+
+    /// A short string. Whether it is UTF-8 is not looked at.
+    #[inline]
+    pub fn short_str(&mut self) -> Result<ShortStr<'a>, DecodeError> {
+        let length = self.u8()?;
+        self.bytes(usize::from(length)).map(ShortStr::from)
+    }
+
+    /// A long string.
+    #[inline]
+    pub fn long_str(&mut self) -> Result<LongStr<'a>, DecodeError> {
+        self.long_bytes().map(LongStr::from)
+    }
+
+    /// A field table. Its entries are not looked at.
+    #[inline]
+    pub fn table(&mut self) -> Result<FieldTable<'a>, DecodeError> {
+        self.long_bytes().map(FieldTable::from_encoded)
+    }
+
+    /// A field array. Its elements are not looked at.
+    #[inline]
+    pub fn field_array(&mut self) -> Result<FieldArray<'a>, DecodeError> {
+        self.long_bytes().map(FieldArray::from_encoded)
+    }
+
+    #[inline]
+    fn long_bytes(&mut self) -> Result<&'a [u8], DecodeError> {
+        let length = self.u32()?;
+        self.bytes(usize::try_from(length).unwrap_or(usize::MAX))
+    }
+
+    #[cold]
+    fn truncated(&self, needed: usize) -> DecodeError {
+        DecodeError::Truncated { needed, available: self.rest.len() }
+    }
+}
+
+/// What can be freed of the input it was decoded from.
+pub(super) trait IntoOwned {
+    type Owned: 'static;
+
+    fn into_owned(self) -> Self::Owned;
+}
+
+impl IntoOwned for bool {
+    type Owned = Self;
+
+    fn into_owned(self) -> Self {
+        self
+    }
+}
+
+/// A type of the wire: what arguments, properties and fields are made of.
+pub(super) trait WireType<'a>: Sized {
+    /// The size on the wire, if the value can go there.
+    fn encoded_len(&self) -> Result<usize, EncodeError>;
+
+    /// Appends the value. Only after `encoded_len` said Ok.
+    fn write(&self, out: &mut Vec<u8>);
+
+    fn read(from: &mut Reader<'a>) -> Result<Self, DecodeError>;
+}
+
+macro_rules! integers {
+    ($($integer:ident)*) => {$(
+        impl IntoOwned for $integer {
+            type Owned = Self;
+
+            fn into_owned(self) -> Self {
+                self
+            }
+        }
+
+        impl WireType<'_> for $integer {
+            #[inline]
+            fn encoded_len(&self) -> Result<usize, EncodeError> {
+                Ok(size_of::<Self>())
+            }
+
+            #[inline]
+            fn write(&self, out: &mut Vec<u8>) {
+                out.extend_from_slice(&self.to_be_bytes());
+            }
+
+            #[inline]
+            fn read(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+                from.$integer()
+            }
+        }
+    )*};
+}
+
+integers! { u8 u16 u32 u64 }
+
+/// Appends bytes with their 32-bit length before them, which the caller has checked to fit.
+#[inline]
+pub(super) fn write_long_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    debug_assert!(u32::try_from(bytes.len()).is_ok());
+    out.extend_from_slice(&(bytes.len() as u32).to_be_bytes());
+    out.extend_from_slice(bytes);
+}
