@@ -2,6 +2,13 @@
 #![warn(missing_docs)]
 
 mod error;
+mod io_services;
+mod ioloop;
 pub mod protocol;
 
 pub use error::*;
+pub use io_services::{
+    ConnectAttempt, FdHandler, FdKey, Interest, IoServices, Lookup, Ready, ResolveCallback,
+    Services, WeakServices,
+};
+pub use ioloop::{IOLoop, LoopCore, LoopHandle, Remote, Stopper, TimerId};

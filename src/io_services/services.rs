@@ -1,0 +1,144 @@
+//! What users and the rest of the crate hold of a loop.
+
+use std::fmt;
+use std::ops::Deref;
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
+
+use super::{IoServices, Session};
+use crate::ioloop::{Remote, SessionKey, TimerId};
+
+/// For a delay whose end no [`Instant`] can tell.
+const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// A loop, whichever it is: timers, posted callbacks, connecting, and by deref all of
+/// [`IoServices`]. A cheap clone, which keeps the adapter alive but nothing that runs on it: after
+/// [`detach`](crate::LoopCore::detach) a callback given to it is dropped at once, without a call.
+///
+/// Callbacks run on the loop's thread, from its turn, never from inside the call that added them,
+/// with nothing borrowed: they may call anything. A closure kept by the loop that captures a
+/// `Services` of that loop lives until it is called or removed, or the loop is detached; capture
+/// a [`WeakServices`] where that is too long.
+#[derive(Clone)]
+pub struct Services(Rc<dyn IoServices>);
+
+/// A [`Services`] that keeps nothing alive.
+#[derive(Clone)]
+pub struct WeakServices(Weak<dyn IoServices>);
+
+impl Services {
+    /// Takes an adapter.
+    pub fn new(adapter: impl IoServices + 'static) -> Self {
+        Self(Rc::new(adapter))
+    }
+
+    /// The same, weakly.
+    pub fn downgrade(&self) -> WeakServices {
+        WeakServices(Rc::downgrade(&self.0))
+    }
+
+    /// Calls `callback` once at `deadline` or later, never before (pika's `call_at`). Timers with
+    /// equal deadlines are called in the order added. One added by a timer waits for the next
+    /// pass, even if it is due.
+    pub fn add_timeout(&self, deadline: Instant, callback: impl FnOnce() + 'static) -> TimerId {
+        let (id, tell) = self.core().add_timer(deadline, Box::new(callback));
+        if tell {
+            self.set_timer(Some(deadline));
+        }
+        id
+    }
+
+    /// Calls `callback` once when `delay` is over (pika's `call_later`). A delay beyond a hundred
+    /// years may be taken as a hundred years.
+    pub fn call_later(&self, delay: Duration, callback: impl FnOnce() + 'static) -> TimerId {
+        let now = self.now();
+        self.add_timeout(now.checked_add(delay).unwrap_or_else(|| now + FAR), callback)
+    }
+
+    /// Removes a timer, and drops its callback (pika's `remove_timeout`). False if it was not
+    /// pending: it has fired, was removed, or is the one being called. One that is due, but not
+    /// called yet, is not called.
+    pub fn remove_timeout(&self, id: TimerId) -> bool {
+        let (callback, unset) = self.core().remove_timer(id);
+        if unset {
+            self.set_timer(None);
+        }
+        callback.is_some()
+    }
+
+    /// Calls `callback` in the loop's next turn, after those added before it. A turn runs those
+    /// that it finds: one that adds itself again starves nobody.
+    pub fn add_callback(&self, callback: impl FnOnce() + 'static) {
+        if self.core().add_callback(Box::new(callback)) {
+            self.defer();
+        }
+    }
+
+    /// The way in from other threads.
+    pub fn remote(&self) -> Remote {
+        self.core().remote()
+    }
+}
+
+/// For connections.
+#[allow(dead_code, reason = "connections come by another branch")]
+impl Services {
+    /// Has the loop own `session`, and the host run on while there is one.
+    pub(crate) fn adopt(&self, session: Rc<dyn Session>) -> SessionKey {
+        let first = !self.core().has_sessions();
+        let key = self.core().adopt(session);
+        if first && self.core().has_sessions() {
+            self.keep_alive(true);
+        }
+        key
+    }
+
+    /// Undoes [`adopt`](Self::adopt). The caller drops the session, with nothing borrowed.
+    pub(crate) fn release(&self, key: SessionKey) -> Option<Rc<dyn Session>> {
+        let session = self.core().release(key)?;
+        if !self.core().has_sessions() {
+            self.keep_alive(false);
+        }
+        Some(session)
+    }
+
+    /// Has `session` flushed at the end of the batch under way, or of a turn soon.
+    pub(crate) fn mark_dirty(&self, session: Rc<dyn Session>) {
+        if self.core().mark_dirty(session) {
+            self.defer();
+        }
+    }
+}
+
+impl WeakServices {
+    /// The services, if the adapter still is.
+    pub fn upgrade(&self) -> Option<Services> {
+        self.0.upgrade().map(Services)
+    }
+}
+
+impl Deref for Services {
+    type Target = dyn IoServices;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
+}
+
+impl From<Rc<dyn IoServices>> for Services {
+    fn from(adapter: Rc<dyn IoServices>) -> Self {
+        Self(adapter)
+    }
+}
+
+impl fmt::Debug for Services {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Services").field(self.core()).finish()
+    }
+}
+
+impl fmt::Debug for WeakServices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WeakServices").finish_non_exhaustive()
+    }
+}

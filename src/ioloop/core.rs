@@ -1,0 +1,380 @@
+//! What every loop shares: timers, posted callbacks, name lookups under way, and the connections
+//! with their output. It knows no descriptor and never waits.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use super::batch::Batches;
+use super::keyed::{Key, Keyed};
+use super::remote::{Remote, RemotePost};
+use super::timers::{TimerId, Timers};
+use crate::io_services::{ResolveCallback, Session};
+
+/// One read buffer serves all connections of a loop.
+const READ_BUFFER: usize = 256 * 1024;
+
+pub(crate) type Callback = Box<dyn FnOnce()>;
+type Post = Box<dyn FnOnce(&Rc<LoopCore>)>;
+
+/// The part of an event loop that is the same over every host: the host's adapter makes one, keeps
+/// it, and calls [`turn`](Self::turn) when it is told to. See [`IoServices`](crate::IoServices).
+///
+/// All of it is for the loop's thread; [`Remote`] is the way in from others.
+pub struct LoopCore {
+    this: Weak<LoopCore>,
+    /// Time zero of the timers.
+    epoch: Instant,
+    timers: RefCell<Timers<Callback>>,
+    /// The deadline that the host was last told.
+    told: Cell<Option<Instant>>,
+    posted: RefCell<VecDeque<Post>>,
+    remote: Remote,
+    /// Empty but for its capacity, which it trades with the remote queue.
+    spare: Cell<Vec<RemotePost>>,
+    lookups: RefCell<Keyed<ResolveCallback>>,
+    sessions: RefCell<Keyed<Rc<dyn Session>>>,
+    pub(super) batches: Batches,
+    in_turn: Cell<bool>,
+    detached: Cell<bool>,
+    read_buffer: Cell<Option<Arc<[u8]>>>,
+    panics: Panics,
+    on_panic: RefCell<Rc<dyn Fn(&str)>>,
+}
+
+/// What becomes of a panic in a user's callback.
+#[derive(Clone, Copy)]
+pub(super) enum Panics {
+    /// It goes on, out of the loop's `start`.
+    Unwind,
+    /// It ends here: the host may be C, or async code that must not unwind.
+    Catch,
+}
+
+/// Names a session that a core owns, for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SessionKey(Key);
+
+/// Names a name lookup under way, for ever.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LookupKey(Key);
+
+impl LoopCore {
+    /// A core for a host loop. Waking `waker`, from any thread, must have the host call
+    /// [`turn`](Self::turn) soon, once for any number of wakes. It is woken with a lock held that
+    /// posting takes: it must not call back into this crate.
+    ///
+    /// A panic in a callback is caught, and told to [`set_on_panic`](Self::set_on_panic).
+    pub fn new(waker: Waker) -> Rc<Self> {
+        Self::with_panics(waker, Panics::Catch)
+    }
+
+    pub(super) fn with_panics(waker: Waker, panics: Panics) -> Rc<Self> {
+        Rc::new_cyclic(|this| Self {
+            this: this.clone(),
+            epoch: Instant::now(),
+            timers: RefCell::default(),
+            told: Cell::new(None),
+            posted: RefCell::default(),
+            remote: Remote::new(waker),
+            spare: Cell::default(),
+            lookups: RefCell::default(),
+            sessions: RefCell::default(),
+            batches: Batches::default(),
+            in_turn: Cell::new(false),
+            detached: Cell::new(false),
+            read_buffer: Cell::new(None),
+            panics,
+            on_panic: RefCell::new(Rc::new(log_panic)),
+        })
+    }
+
+    /// Runs the callbacks posted so far, then the timers that are due, then writes what the
+    /// connections have to send. Gives the deadline to set the host's timer to; one that has
+    /// passed if there is more to do already: the host then calls again after it has looked at its
+    /// descriptors.
+    ///
+    /// The host calls it from the loop's thread when its timer fires, after
+    /// [`defer`](crate::IoServices::defer) and after a wake; to call it once more does no harm. A
+    /// call from inside a callback does nothing but log an error; the turn comes later, by a wake.
+    pub fn turn(&self) -> Option<Instant> {
+        if self.is_busy() {
+            log::error!("a turn of the event loop was started from inside one of its callbacks");
+            self.told.set(None);
+            self.batches.wake_after();
+            return None;
+        }
+        {
+            let _in_turn = InTurn::enter(&self.in_turn);
+            let _batch = self.batch();
+            self.run_posted();
+            self.run_due();
+        }
+        let next = if self.is_pending() { Some(self.epoch) } else { self.next_deadline() };
+        self.told.set(next);
+        next
+    }
+
+    /// Ends all that this core has: callbacks, timers and lookups are dropped without a call, and
+    /// connections are abandoned as they are. [`Remote`]s give
+    /// [`LoopError::Gone`](crate::LoopError::Gone) from now on, and no wake comes any more. To call
+    /// it again does nothing.
+    ///
+    /// The host calls it on the loop's thread before it goes. What is dropped may call anything.
+    pub fn detach(&self) {
+        if self.detached.replace(true) {
+            return;
+        }
+        self.told.set(None);
+        self.read_buffer.set(None);
+        // Each is taken out first and dropped after, so that nothing is borrowed meanwhile.
+        let remote = self.remote.close();
+        let posted = self.posted.take();
+        let timers = self.timers.borrow_mut().take();
+        let lookups = self.lookups.borrow_mut().take();
+        let sessions = self.sessions.borrow_mut().take();
+        let dirty = self.batches.take_dirty();
+        let on_panic = self.on_panic.replace(Rc::new(log_panic));
+        drop(self.call_user(move || {
+            sessions.iter().for_each(|session| session.abandon());
+            drop((remote, posted, timers, lookups, sessions, dirty, on_panic));
+        }));
+    }
+
+    /// Has `on_panic` called with the message of each panic that a user's callback has ended with.
+    /// The default writes it to the log as an error.
+    pub fn set_on_panic(&self, on_panic: impl Fn(&str) + 'static) {
+        if !self.is_detached() {
+            let old = self.on_panic.replace(Rc::new(on_panic));
+            drop(old);
+        }
+    }
+
+    /// The way in from other threads.
+    pub fn remote(&self) -> Remote {
+        self.remote.clone()
+    }
+
+    pub(crate) fn is_detached(&self) -> bool {
+        self.detached.get()
+    }
+
+    /// Whether a turn or a callback is under way.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.batches.depth() > 0
+    }
+
+    /// Whether there is something to do without waiting.
+    pub(super) fn is_pending(&self) -> bool {
+        !self.posted.borrow().is_empty()
+            || self.timers.borrow().has_due()
+            || self.batches.has_dirty()
+            || !self.remote.is_empty()
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let first = self.timers.borrow().first()?;
+        // One too far to be an Instant never comes.
+        self.epoch.checked_add(Duration::from_nanos(first))
+    }
+
+    /// An instant that has passed.
+    pub(super) fn epoch(&self) -> Instant {
+        self.epoch
+    }
+
+    /// Runs a user's closure, with nothing borrowed. The error is the message of its panic, which
+    /// `on_panic` has been told. [`IOLoop`](crate::IOLoop)'s core lets the panic unwind instead.
+    pub(crate) fn call_user<R>(&self, user: impl FnOnce() -> R) -> Result<R, String> {
+        if let Panics::Unwind = self.panics {
+            return Ok(user());
+        }
+        catch_unwind(AssertUnwindSafe(user)).map_err(|payload| {
+            let message = panic_message(payload.as_ref());
+            let on_panic = Rc::clone(&self.on_panic.borrow());
+            if catch_unwind(AssertUnwindSafe(|| on_panic(&message))).is_err() {
+                log::error!("the callback that is told of panics panicked itself");
+            }
+            message
+        })
+    }
+
+    /// Posts a callback for the next turn. True: the host must be asked for that turn.
+    pub(crate) fn add_callback(&self, callback: Callback) -> bool {
+        if self.is_detached() {
+            return false;
+        }
+        let post: Post = Box::new(move |core| drop(core.call_user(callback)));
+        let mut posted = self.posted.borrow_mut();
+        posted.push_back(post);
+        posted.len() == 1 && !self.in_turn.get()
+    }
+
+    /// Adds a timer. True: the host's timer must be set to `deadline`.
+    pub(crate) fn add_timer(&self, deadline: Instant, callback: Callback) -> (TimerId, bool) {
+        if self.is_detached() {
+            return (TimerId::NONE, false);
+        }
+        let id = self.timers.borrow_mut().insert(self.nanos(deadline), callback);
+        let tell = !self.in_turn.get() && self.told.get().is_none_or(|told| deadline < told);
+        if tell {
+            self.told.set(Some(deadline));
+        }
+        (id, tell)
+    }
+
+    /// Gives the callback of a timer that was pending, for the caller to drop. True: no timer is
+    /// left, and the host's must be unset. While some are left, the host's may come too early,
+    /// which costs a turn, where to set it each time could cost a system call.
+    pub(crate) fn remove_timer(&self, id: TimerId) -> (Option<Callback>, bool) {
+        let mut timers = self.timers.borrow_mut();
+        let callback = timers.remove(id);
+        let unset = callback.is_some()
+            && timers.is_empty()
+            && !self.in_turn.get()
+            && self.told.take().is_some();
+        (callback, unset)
+    }
+
+    /// Keeps `done` for [`finish_lookup`](Self::finish_lookup). `None`: the core is detached.
+    pub(crate) fn begin_lookup(&self, done: ResolveCallback) -> Option<LookupKey> {
+        if self.is_detached() {
+            return None;
+        }
+        Some(LookupKey(self.lookups.borrow_mut().insert(done)))
+    }
+
+    /// Takes the `done` of a lookup that is neither finished nor cancelled.
+    pub(crate) fn finish_lookup(&self, key: LookupKey) -> Option<ResolveCallback> {
+        self.lookups.borrow_mut().remove(key.0)
+    }
+
+    /// Runs those posted so far. What a panic leaves is run by the next call.
+    pub(super) fn run_posted(&self) {
+        let mut remote = self.spare.take();
+        self.remote.swap(&mut remote);
+        let count = {
+            let mut posted = self.posted.borrow_mut();
+            posted.extend(remote.drain(..).map(|post| post as Post));
+            posted.len()
+        };
+        self.spare.set(remote);
+        let Some(this) = self.this.upgrade() else { return };
+        for _ in 0..count {
+            let post = self.posted.borrow_mut().pop_front();
+            match post {
+                Some(post) => post(&this),
+                None => break,
+            }
+        }
+    }
+
+    /// Runs the timers that are due now. What a panic leaves is run by the next call.
+    pub(super) fn run_due(&self) {
+        if self.timers.borrow().is_empty() {
+            return;
+        }
+        let now = self.nanos(Instant::now());
+        self.timers.borrow_mut().collect_due(now);
+        loop {
+            let callback = self.timers.borrow_mut().next_due();
+            match callback {
+                Some(callback) => drop(self.call_user(callback)),
+                None => break,
+            }
+        }
+    }
+
+    fn nanos(&self, instant: Instant) -> u64 {
+        let nanos = instant.saturating_duration_since(self.epoch).as_nanos();
+        u64::try_from(nanos).unwrap_or(u64::MAX)
+    }
+}
+
+/// For connections.
+#[allow(dead_code, reason = "connections come by another branch")]
+impl LoopCore {
+    /// Owns `session` until [`release`](Self::release). A detached core does not take it.
+    pub(crate) fn adopt(&self, session: Rc<dyn Session>) -> SessionKey {
+        if self.is_detached() {
+            return SessionKey(Key::NONE);
+        }
+        SessionKey(self.sessions.borrow_mut().insert(session))
+    }
+
+    /// Gives the session back, for the caller to drop with nothing borrowed.
+    pub(crate) fn release(&self, key: SessionKey) -> Option<Rc<dyn Session>> {
+        self.sessions.borrow_mut().remove(key.0)
+    }
+
+    pub(crate) fn has_sessions(&self) -> bool {
+        !self.sessions.borrow().is_empty()
+    }
+
+    /// Has the session flushed at the end of the batch. A session calls it once, until it is
+    /// flushed. True: no batch is under way, and the host must be asked for a turn.
+    pub(crate) fn mark_dirty(&self, session: Rc<dyn Session>) -> bool {
+        if self.is_detached() {
+            return false;
+        }
+        self.batches.mark_dirty(session)
+    }
+
+    /// The loop's read buffer, whose length is what a read may take. Whoever takes it may write to
+    /// it (by [`Arc::get_mut`]) and slice it, and gives it back after.
+    pub(crate) fn take_read_buffer(&self) -> Arc<[u8]> {
+        self.read_buffer.take().unwrap_or_else(|| std::iter::repeat_n(0, READ_BUFFER).collect())
+    }
+
+    /// Gives the buffer back. One of which a slice was kept is left to the slice.
+    pub(crate) fn put_read_buffer(&self, mut buffer: Arc<[u8]>) {
+        if Arc::get_mut(&mut buffer).is_some() && !self.is_detached() {
+            self.read_buffer.set(Some(buffer));
+        }
+    }
+}
+
+impl Drop for LoopCore {
+    fn drop(&mut self) {
+        self.detach();
+    }
+}
+
+impl fmt::Debug for LoopCore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoopCore").field("detached", &self.is_detached()).finish_non_exhaustive()
+    }
+}
+
+/// Set for the time of a turn, however it ends.
+struct InTurn<'a>(&'a Cell<bool>);
+
+impl<'a> InTurn<'a> {
+    fn enter(flag: &'a Cell<bool>) -> Self {
+        flag.set(true);
+        Self(flag)
+    }
+}
+
+impl Drop for InTurn<'_> {
+    fn drop(&mut self) {
+        self.0.set(false);
+    }
+}
+
+fn log_panic(message: &str) {
+    log::error!("a callback panicked: {message}");
+}
+
+fn panic_message(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("not a message")
+        .to_owned()
+}

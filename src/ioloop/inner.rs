@@ -1,0 +1,209 @@
+//! The loop itself: [`LoopCore`] plus a poller.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use super::core::{LoopCore, Panics};
+use super::fds::Fds;
+use super::pollers::{Event, MioPoller, Poller, Token};
+use crate::error::{Error, LoopError, Result};
+use crate::io_services::{FdHandler, FdKey, Interest, IoServices, Ready};
+
+pub(super) struct Inner {
+    core: Rc<LoopCore>,
+    poller: RefCell<Box<dyn Poller>>,
+    fds: RefCell<Fds>,
+    /// Empty but for its capacity, unless a dispatch is under way.
+    events: Cell<Vec<Event>>,
+    running: Cell<bool>,
+    /// Atomic for what [`Stopper`](super::Stopper) posts; only the loop's thread touches it.
+    stop: Arc<AtomicBool>,
+    error: Cell<Option<Error>>,
+}
+
+impl Inner {
+    pub(super) fn new() -> io::Result<Self> {
+        let poller = Box::new(MioPoller::new()?);
+        Ok(Self {
+            core: LoopCore::with_panics(poller.waker(), Panics::Unwind),
+            poller: RefCell::new(poller),
+            fds: RefCell::default(),
+            events: Cell::default(),
+            running: Cell::new(false),
+            stop: Arc::default(),
+            error: Cell::new(None),
+        })
+    }
+
+    pub(super) fn start(&self) -> Result<()> {
+        if self.running.get() || self.core.is_busy() {
+            return Err(LoopError::Nested.into());
+        }
+        if self.core.is_detached() {
+            return Err(LoopError::Gone.into());
+        }
+        let running = Running::enter(self);
+        while !self.stop.load(Ordering::Relaxed) {
+            self.turn()?;
+        }
+        drop(running);
+        self.error.take().map_or(Ok(()), Err)
+    }
+
+    pub(super) fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn stop_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.stop)
+    }
+
+    /// Whatever panics in here loses that call only. Posts, timers and sessions stay with the core;
+    /// an event that was not handled comes again, since the pollers are level-triggered.
+    fn turn(&self) -> io::Result<()> {
+        let _batch = self.core.batch();
+        self.core.flush_dirty();
+        let deadline = if self.core.is_pending() {
+            Some(self.core.epoch())
+        } else {
+            self.core.next_deadline()
+        };
+        let mut events = self.events.take();
+        self.poller.borrow_mut().wait(deadline, &mut events)?;
+        for event in events.drain(..) {
+            self.dispatch(event);
+        }
+        self.events.set(events);
+        self.core.run_posted();
+        self.core.run_due();
+        Ok(())
+    }
+
+    /// Judged by what is watched now: handlers called before, in this batch, may have changed it.
+    fn dispatch(&self, event: Event) {
+        let (handler, interest) = match self.fds.borrow().get(event.token) {
+            Some(entry) => (Rc::clone(&entry.handler), entry.interest),
+            None => return,
+        };
+        let ready = if event.ready.contains(Ready::ERROR) && !interest.is_empty() {
+            interest | Ready::ERROR
+        } else {
+            event.ready & interest
+        };
+        if !ready.is_empty() {
+            handler.on_ready(ready);
+        }
+    }
+
+    /// False if no descriptor has that key.
+    pub(super) fn remove(&self, key: FdKey) -> bool {
+        let entry = self.fds.borrow_mut().remove(Token(key.0));
+        let Some(entry) = entry else { return false };
+        if !entry.interest.is_empty() {
+            let fd = entry.handler.as_fd();
+            if let Err(error) = self.poller.borrow().remove(fd, entry.interest) {
+                log::debug!("a descriptor was closed before it was removed: {error}");
+            }
+        }
+        true
+    }
+
+    /// Drops all that is on the loop, with nothing borrowed.
+    pub(super) fn close(&self) {
+        self.core.detach();
+        let tokens = self.fds.borrow().tokens();
+        for Token(token) in tokens {
+            self.remove(FdKey(token));
+        }
+    }
+}
+
+impl IoServices for Inner {
+    fn add_fd(&self, interest: Interest, handler: Rc<dyn FdHandler>) -> io::Result<FdKey> {
+        if self.core.is_detached() {
+            return Err(io::Error::other(LoopError::Gone));
+        }
+        let token = self.fds.borrow_mut().insert(Rc::clone(&handler), interest);
+        if !interest.is_empty() {
+            let fd = handler.as_fd();
+            let added = self.poller.borrow().add(fd, token, interest);
+            if let Err(error) = added {
+                let entry = self.fds.borrow_mut().remove(token);
+                drop(entry);
+                return Err(error);
+            }
+        }
+        Ok(FdKey(token.0))
+    }
+
+    fn modify_fd(&self, key: FdKey, interest: Interest) -> io::Result<()> {
+        let token = Token(key.0);
+        let (handler, old) = match self.fds.borrow().get(token) {
+            Some(entry) => (Rc::clone(&entry.handler), entry.interest),
+            None => return Err(io::ErrorKind::NotFound.into()),
+        };
+        if old == interest {
+            return Ok(());
+        }
+        let fd = handler.as_fd();
+        let poller = self.poller.borrow();
+        if old.is_empty() {
+            poller.add(fd, token, interest)?;
+        } else if interest.is_empty() {
+            poller.remove(fd, old)?;
+        } else {
+            poller.modify(fd, token, old, interest)?;
+        }
+        if let Some(entry) = self.fds.borrow_mut().get_mut(token) {
+            entry.interest = interest;
+        }
+        Ok(())
+    }
+
+    fn remove_fd(&self, key: FdKey) {
+        self.remove(key);
+    }
+
+    /// Each turn asks the core for its deadline.
+    fn set_timer(&self, _: Option<Instant>) {}
+
+    /// Each turn asks the core whether it has something to do.
+    fn defer(&self) {}
+
+    fn core(&self) -> &Rc<LoopCore> {
+        &self.core
+    }
+
+    fn unhandled_error(&self, error: Error) {
+        match self.error.take() {
+            None => self.error.set(Some(error)),
+            Some(first) => {
+                log::error!("{error}");
+                self.error.set(Some(first));
+            }
+        }
+        self.stop();
+    }
+}
+
+/// The loop runs, until this is dropped. A stop counts for one `start`, however that ends.
+struct Running<'a>(&'a Inner);
+
+impl<'a> Running<'a> {
+    fn enter(inner: &'a Inner) -> Self {
+        inner.running.set(true);
+        Self(inner)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.running.set(false);
+        self.0.stop.store(false, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,240 @@
+//! The crate's own event loop, and the core that it shares with every other.
+
+mod batch;
+mod core;
+mod fds;
+mod handle;
+mod handler;
+mod inner;
+mod keyed;
+mod pollers;
+mod remote;
+mod timers;
+
+use std::fmt;
+use std::io;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+pub use self::core::LoopCore;
+pub(crate) use self::core::{LookupKey, SessionKey};
+pub use self::handle::{LoopHandle, Stopper};
+pub use self::remote::Remote;
+pub use self::timers::TimerId;
+
+use self::inner::Inner;
+use crate::error::Result;
+use crate::io_services::{FdKey, Interest, IoServices, Ready, Services};
+
+/// An event loop of one thread: timers, callbacks and descriptors (pika's `IOLoop`).
+///
+/// It owns all that runs on it. To drop it drops every callback, timer and handler, with nothing
+/// borrowed, and abandons its connections; a [`handle`](Self::handle) outlives it and does nothing
+/// any more. Callbacks may call everything, on this loop too, but not run it.
+///
+/// A turn writes what connections have to send, waits (unless there is something to do already),
+/// calls the handlers of descriptors that are ready, then the callbacks posted so far, then the
+/// timers that are due, and writes again. So no descriptor, callback or timer starves the others.
+///
+/// A panic in a callback comes out of [`start`](Self::start) and loses only that call: all the rest
+/// runs at the next `start`, and a handler that panicked is called again.
+///
+/// A process that has forked must not use, in the child, a loop made before.
+///
+/// ```
+/// use haypile::IOLoop;
+/// use std::time::Duration;
+///
+/// let ioloop = IOLoop::new()?;
+/// let handle = ioloop.handle();
+/// ioloop.call_later(Duration::from_millis(2), move || handle.stop());
+/// ioloop.add_callback(|| println!("first"));
+/// ioloop.start()?;
+/// # haypile::Result::Ok(())
+/// ```
+///
+/// It stays on its thread; see [`remote`](Self::remote) for the way in from others:
+///
+/// ```compile_fail,E0277
+/// let ioloop = haypile::IOLoop::new().unwrap();
+/// std::thread::spawn(move || ioloop.start());
+/// ```
+pub struct IOLoop {
+    inner: Rc<Inner>,
+    services: Services,
+    handle: LoopHandle,
+}
+
+impl IOLoop {
+    /// Makes a loop (pika's `IOLoop()`), which does nothing before [`start`](Self::start).
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io): the process has no descriptors left, or the like.
+    pub fn new() -> Result<Self> {
+        let inner = Rc::new(Inner::new()?);
+        let services = Services::from(Rc::clone(&inner) as Rc<dyn IoServices>);
+        let handle = LoopHandle { inner: Rc::downgrade(&inner), remote: services.remote() };
+        Ok(Self { inner, services, handle })
+    }
+
+    /// Runs the loop until [`stop`](Self::stop). It may be started again.
+    ///
+    /// # Errors
+    /// An error that no callback took, such as that of a connection without `on_open_error`, stops
+    /// the loop and is given here, once. [`LoopError::Nested`](crate::LoopError::Nested): called
+    /// from inside a callback. [`Error::Io`](crate::Error::Io): the system refused to wait.
+    pub fn start(&self) -> Result<()> {
+        self.inner.start()
+    }
+
+    /// Ends [`start`](Self::start) after the turn under way, whose other callbacks still run.
+    /// Before `start`, the next `start` returns at once and runs nothing. From another thread, use
+    /// [`stopper`](Self::stopper).
+    pub fn stop(&self) {
+        self.inner.stop();
+    }
+
+    /// Stops the loop from any thread.
+    pub fn stopper(&self) -> Stopper {
+        Stopper { remote: self.remote(), flag: self.inner.stop_flag() }
+    }
+
+    /// The loop, held weakly, for closures to capture.
+    pub fn handle(&self) -> LoopHandle {
+        self.handle.clone()
+    }
+
+    /// The loop as what connections run on.
+    pub fn services(&self) -> &Services {
+        &self.services
+    }
+
+    /// The way in from other threads (pika's `add_callback_threadsafe`).
+    ///
+    /// ```
+    /// let ioloop = haypile::IOLoop::new()?;
+    /// let (remote, stopper) = (ioloop.remote(), ioloop.stopper());
+    /// let worker = std::thread::spawn(move || {
+    ///     remote.add_callback(|| println!("on the loop's thread"))?;
+    ///     stopper.stop()
+    /// });
+    /// ioloop.start()?;
+    /// worker.join().unwrap()?;
+    /// # haypile::Result::Ok(())
+    /// ```
+    pub fn remote(&self) -> Remote {
+        self.services.remote()
+    }
+
+    /// Calls `callback` once at `deadline` or later, never before. Timers with equal deadlines are
+    /// called in the order added. One added by a timer waits for the next turn, even if it is due.
+    pub fn add_timeout(&self, deadline: Instant, callback: impl FnOnce() + 'static) -> TimerId {
+        self.services.add_timeout(deadline, callback)
+    }
+
+    /// Calls `callback` once when `delay` is over (pika's `call_later`); see
+    /// [`add_timeout`](Self::add_timeout). A delay beyond a hundred years may be taken as a hundred
+    /// years.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// let ioloop = haypile::IOLoop::new()?;
+    /// let handle = ioloop.handle();
+    /// let late = ioloop.call_later(Duration::from_secs(3600), || unreachable!());
+    /// ioloop.call_later(Duration::from_millis(1), move || {
+    ///     assert!(handle.remove_timeout(late));
+    ///     handle.stop();
+    /// });
+    /// ioloop.start()?;
+    /// # haypile::Result::Ok(())
+    /// ```
+    pub fn call_later(&self, delay: Duration, callback: impl FnOnce() + 'static) -> TimerId {
+        self.services.call_later(delay, callback)
+    }
+
+    /// Removes a timer, and drops its callback (pika's `remove_timeout`). False if it was not
+    /// pending: it has fired, was removed, or is the one being called. One that is due, but not
+    /// called yet, is not called.
+    pub fn remove_timeout(&self, id: TimerId) -> bool {
+        self.services.remove_timeout(id)
+    }
+
+    /// Calls `callback` in the next turn, after those added before it. One that adds itself again
+    /// starves nobody.
+    pub fn add_callback(&self, callback: impl FnOnce() + 'static) {
+        self.services.add_callback(callback);
+    }
+
+    /// Watches a descriptor, which the loop owns from now on (pika's `add_handler`): `handler` is
+    /// called whenever it is ready for something in `interest`, again in each turn for as long as
+    /// it is. A hang-up or error comes as [`Ready::ERROR`] together with the whole interest, so
+    /// that a read or write tells it. Readiness may be spurious: let the descriptor be
+    /// non-blocking.
+    ///
+    /// `fd` must always give the same descriptor. An `Rc` of a socket does, and lets the closure
+    /// share it.
+    ///
+    /// ```
+    /// use haypile::Ready;
+    /// use std::{io::{Read, Write}, os::unix::net::UnixStream, rc::Rc};
+    ///
+    /// let ioloop = haypile::IOLoop::new()?;
+    /// let (mut there, here) = UnixStream::pair()?;
+    /// here.set_nonblocking(true)?;
+    /// let here = Rc::new(here);
+    /// let reader = Rc::clone(&here);
+    /// ioloop.add_handler(here, Ready::READ, move |ioloop, _ready| {
+    ///     let mut bytes = [0; 64];
+    ///     if let Ok(count) = (&*reader).read(&mut bytes) {
+    ///         println!("{count} bytes");
+    ///         ioloop.stop();
+    ///     }
+    /// })?;
+    /// there.write_all(b"hello")?;
+    /// ioloop.start()?;
+    /// # haypile::Result::Ok(())
+    /// ```
+    ///
+    /// # Errors
+    /// What the system says: [`AlreadyExists`](io::ErrorKind::AlreadyExists) of a descriptor that is
+    /// being watched, [`PermissionDenied`](io::ErrorKind::PermissionDenied) of a file that cannot
+    /// be waited for. `fd` and `handler` have been dropped.
+    pub fn add_handler(
+        &self,
+        fd: impl AsFd + 'static,
+        interest: Interest,
+        handler: impl FnMut(&LoopHandle, Ready) + 'static,
+    ) -> io::Result<FdKey> {
+        self.handle.add_handler(fd, interest, handler)
+    }
+
+    /// Watches for `interest` from now on, and nothing else (pika's `update_handler`);
+    /// [`Ready::NONE`] is silent, even when the descriptor hangs up. It holds at once, also for
+    /// events of the turn under way.
+    ///
+    /// # Errors
+    /// [`NotFound`](io::ErrorKind::NotFound) of an unknown key, else what the system says.
+    pub fn update_handler(&self, key: FdKey, interest: Interest) -> io::Result<()> {
+        self.inner.modify_fd(key, interest)
+    }
+
+    /// Ends the watch (pika's `remove_handler`), and drops the descriptor and its closure; if that
+    /// is being called, after it has returned. No event comes after it, even if one is in the turn
+    /// under way. False of an unknown key.
+    pub fn remove_handler(&self, key: FdKey) -> bool {
+        self.inner.remove(key)
+    }
+}
+
+impl Drop for IOLoop {
+    fn drop(&mut self) {
+        self.inner.close();
+    }
+}
+
+impl fmt::Debug for IOLoop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IOLoop").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,60 @@
+//! Bounds a wait to the nanosecond: mio's own timeout is in milliseconds.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
+};
+
+/// Longer than any machine is up; a wait that it cuts short does no harm.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// A timerfd, set only when a wait must end earlier than it would. That it wakes the loop for a
+/// deadline that was removed costs one turn; to set it for each would cost a system call a time.
+pub(super) struct Limit {
+    timerfd: OwnedFd,
+    /// What it is set to, until it has expired and said so.
+    armed: Option<Instant>,
+}
+
+impl Limit {
+    /// Registered once and edge-triggered, so that it is never read: to set it resets it.
+    pub(super) fn new(registry: &Registry, token: Token) -> io::Result<Self> {
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        let timerfd = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+        registry.register(&mut SourceFd(&timerfd.as_raw_fd()), token, Interest::READABLE)?;
+        Ok(Self { timerfd, armed: None })
+    }
+
+    /// The timeout to wait with, so that the wait ends at `deadline`, or for nothing before it.
+    pub(super) fn timeout(&mut self, deadline: Option<Instant>) -> io::Result<Option<Duration>> {
+        let Some(deadline) = deadline else { return Ok(None) };
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(Some(Duration::ZERO));
+        }
+        if self.armed.is_none_or(|armed| deadline < armed) {
+            let left = left.min(LONGEST);
+            let value = Itimerspec {
+                it_interval: Timespec { tv_sec: 0, tv_nsec: 0 },
+                it_value: Timespec {
+                    tv_sec: left.as_secs() as _,
+                    tv_nsec: left.subsec_nanos().into(),
+                },
+            };
+            timerfd_settime(&self.timerfd, TimerfdTimerFlags::empty(), &value)?;
+            self.armed = Some(deadline);
+        }
+        Ok(None)
+    }
+
+    /// The wait has told that it expired.
+    pub(super) fn expired(&mut self) {
+        self.armed = None;
+    }
+}

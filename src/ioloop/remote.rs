@@ -1,0 +1,93 @@
+//! The way in from other threads.
+
+use std::fmt;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use super::core::LoopCore;
+use crate::error::LoopError;
+
+/// What crosses: a closure that finds on the loop's thread what could not cross.
+pub(crate) type RemotePost = Box<dyn FnOnce(&Rc<LoopCore>) + Send>;
+
+/// Posts closures to a loop's thread, from any thread.
+///
+/// It holds nothing of the loop but its queue: it keeps no loop alive, and may outlive it.
+#[derive(Clone)]
+pub struct Remote(Arc<Mutex<Queue>>);
+
+struct Queue {
+    posts: Vec<RemotePost>,
+    /// `None` once the loop is gone.
+    waker: Option<Waker>,
+}
+
+impl Remote {
+    pub(crate) fn new(waker: Waker) -> Self {
+        Self(Arc::new(Mutex::new(Queue { posts: Vec::new(), waker: Some(waker) })))
+    }
+
+    /// Runs `callback` on the loop's thread, in its next turn (pika's `add_callback_threadsafe`).
+    /// Those of one thread run in the order posted. A loop that sleeps is woken, once for all that
+    /// are posted before it is awake.
+    ///
+    /// # Errors
+    /// [`LoopError::Gone`]: `callback` has been dropped, on this thread, with nothing locked. One
+    /// that was taken is dropped without a call if the loop goes before its turn.
+    pub fn add_callback(&self, callback: impl FnOnce() + Send + 'static) -> Result<(), LoopError> {
+        self.post(Box::new(move |core| drop(core.call_user(callback))))
+    }
+
+    pub(crate) fn post(&self, post: RemotePost) -> Result<(), LoopError> {
+        let mut queue = self.lock();
+        let Some(waker) = &queue.waker else {
+            drop(queue);
+            drop(post);
+            return Err(LoopError::Gone);
+        };
+        if queue.posts.is_empty() {
+            // Under the lock, which `close` takes too: no wake reaches a loop that has gone.
+            waker.wake_by_ref();
+        }
+        queue.posts.push(post);
+        Ok(())
+    }
+
+    /// Has the host call `turn`.
+    pub(crate) fn wake(&self) {
+        if let Some(waker) = &self.lock().waker {
+            waker.wake_by_ref();
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().posts.is_empty()
+    }
+
+    /// Exchanges what was posted for the empty `posts`.
+    pub(crate) fn swap(&self, posts: &mut Vec<RemotePost>) {
+        std::mem::swap(&mut self.lock().posts, posts);
+    }
+
+    /// Refuses all that comes from now on, and gives back what came so far.
+    pub(crate) fn close(&self) -> Vec<RemotePost> {
+        let mut queue = self.lock();
+        let waker = queue.waker.take();
+        let posts = std::mem::take(&mut queue.posts);
+        drop(queue);
+        drop(waker);
+        posts
+    }
+
+    /// No panic leaves the queue half-changed, so a poisoned lock means nothing.
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Remote").finish_non_exhaustive()
+    }
+}
