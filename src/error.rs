@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::protocol::{DecodeError, EncodeError};
+use crate::protocol::{DecodeError, EncodeError, reply_code};
 
 /// The result of everything in this crate, unless it names another error.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -169,8 +169,7 @@ pub enum ConnectError {
 }
 
 fn list(failures: &[(SocketAddr, IoError)]) -> String {
-    let texts: Vec<_> =
-        failures.iter().map(|(address, cause)| format!("{address}: {cause}")).collect();
+    let texts: Vec<_> = failures.iter().map(|(address, cause)| format!("{address}: {cause}")).collect();
     texts.join("; ")
 }
 
@@ -250,9 +249,7 @@ pub enum HandshakeError {
         limit: Duration,
     },
     /// The broker asks for limits below what AMQP or this client needs.
-    #[error(
-        "cannot agree on a frame size: the broker allows {broker} bytes, the minimum is {minimum}"
-    )]
+    #[error("cannot agree on a frame size: the broker allows {broker} bytes, the minimum is {minimum}")]
     Tuning {
         /// The broker's frame_max.
         broker: u32,
@@ -361,6 +358,18 @@ pub enum ProtocolError {
     },
 }
 
+impl ProtocolError {
+    /// The code that the peer is told when the connection is closed because of this.
+    pub fn reply_code(&self) -> u16 {
+        match self {
+            Self::BodyTooLong { .. } => reply_code::FRAME_ERROR,
+            Self::Decode(error) => error.reply_code(),
+            Self::UnexpectedFrame { .. } => reply_code::UNEXPECTED_FRAME,
+            Self::UnexpectedMethod { .. } => reply_code::COMMAND_INVALID,
+        }
+    }
+}
+
 /// How a byte stream ended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -377,10 +386,6 @@ pub enum StreamLost {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
-    /// More bytes wait to be sent than the high-water mark allows. Try again when `on_writable`
-    /// says so.
-    #[error("the output buffer is full")]
-    Full,
     /// The channel is not open, or a value cannot be encoded.
     #[error(transparent)]
     Misuse(#[from] Misuse),

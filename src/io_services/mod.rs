@@ -6,6 +6,8 @@ mod ready;
 mod resolve;
 mod services;
 mod session;
+mod stream;
+mod workflow;
 
 use std::io;
 use std::os::fd::AsFd;
@@ -17,6 +19,9 @@ pub use ready::{Interest, Ready};
 pub use resolve::{Lookup, ResolveCallback};
 pub use services::{Services, WeakServices};
 pub(crate) use session::Session;
+pub use stream::Counters;
+pub(crate) use stream::{Received, Stream, StreamOwner};
+pub(crate) use workflow::Workflow;
 
 use crate::error::Error;
 use crate::ioloop::LoopCore;

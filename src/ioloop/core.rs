@@ -20,6 +20,9 @@ use crate::io_services::{ResolveCallback, Session};
 /// One read buffer serves all connections of a loop.
 const READ_BUFFER: usize = 256 * 1024;
 
+/// The largest output buffer that is kept for later.
+const WRITE_BUFFER_MAX: usize = 1024 * 1024;
+
 pub(crate) type Callback = Box<dyn FnOnce()>;
 type Post = Box<dyn FnOnce(&Rc<LoopCore>)>;
 
@@ -44,6 +47,8 @@ pub struct LoopCore {
     in_turn: Cell<bool>,
     detached: Cell<bool>,
     read_buffer: Cell<Option<Arc<[u8]>>>,
+    /// An empty output buffer, for the next connection that has something to send.
+    write_buffer: Cell<Vec<u8>>,
     panics: Panics,
     on_panic: RefCell<Rc<dyn Fn(&str)>>,
 }
@@ -90,6 +95,7 @@ impl LoopCore {
             in_turn: Cell::new(false),
             detached: Cell::new(false),
             read_buffer: Cell::new(None),
+            write_buffer: Cell::default(),
             panics,
             on_panic: RefCell::new(Rc::new(log_panic)),
         })
@@ -336,6 +342,21 @@ impl LoopCore {
     pub(crate) fn put_read_buffer(&self, mut buffer: Arc<[u8]>) {
         if Arc::get_mut(&mut buffer).is_some() && !self.is_detached() {
             self.read_buffer.set(Some(buffer));
+        }
+    }
+}
+
+/// For connections: output buffers, of which idle connections keep none.
+impl LoopCore {
+    /// An empty buffer, with the capacity that it last had if nobody has taken it since.
+    pub(crate) fn take_write_buffer(&self) -> Vec<u8> {
+        self.write_buffer.take()
+    }
+
+    /// Takes an empty buffer back. One that a burst has blown up is let go.
+    pub(crate) fn put_write_buffer(&self, buffer: Vec<u8>) {
+        if (1..=WRITE_BUFFER_MAX).contains(&buffer.capacity()) {
+            self.write_buffer.set(buffer);
         }
     }
 }

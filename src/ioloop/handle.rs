@@ -12,12 +12,12 @@ use super::handler::UserHandler;
 use super::inner::Inner;
 use super::remote::Remote;
 use super::timers::TimerId;
-use crate::error::LoopError;
+use crate::error::{LoopError, Result};
 use crate::io_services::{FdKey, Interest, IoServices, Ready, Services};
 
 /// An [`IOLoop`](super::IOLoop), held weakly: closures capture it freely. It has the loop's
-/// methods, but for `start`. When the loop is gone they do nothing, and what they are given is
-/// dropped without a call.
+/// methods. When the loop is gone they do nothing, and what they are given is dropped without a
+/// call.
 #[derive(Clone)]
 pub struct LoopHandle {
     pub(super) inner: Weak<Inner>,
@@ -25,6 +25,14 @@ pub struct LoopHandle {
 }
 
 impl LoopHandle {
+    /// See [`IOLoop::start`](super::IOLoop::start).
+    ///
+    /// # Errors
+    /// As there, and [`LoopError::Gone`] when the loop is gone.
+    pub fn start(&self) -> Result<()> {
+        self.inner.upgrade().ok_or(LoopError::Gone)?.start()
+    }
+
     /// See [`IOLoop::stop`](super::IOLoop::stop).
     pub fn stop(&self) {
         if let Some(inner) = self.inner.upgrade() {

@@ -1,0 +1,87 @@
+//! A connection on the crate's own loop.
+
+use std::fmt;
+use std::ops::Deref;
+
+use super::BaseConnection;
+use crate::connection::{Connection, ConnectionCallbacks, ConnectionParameters, Session};
+use crate::error::Result;
+use crate::io_services::Services;
+use crate::ioloop::{IOLoop, LoopHandle};
+
+/// A connection driven by an [`IOLoop`] (pika's `SelectConnection`): its own, or one that it shares
+/// with others.
+///
+/// ```no_run
+/// use haypile::{ConnectionCallbacks, SelectConnection};
+///
+/// let callbacks = ConnectionCallbacks::new().on_open(|connection| {
+///     println!("{:?}", connection.server_properties());
+///     connection.close(200, "bye").expect("it is open");
+/// });
+/// let connection = SelectConnection::new("amqp://localhost".parse()?, callbacks)?;
+/// connection.ioloop().start()?;
+/// # Ok::<(), haypile::Error>(())
+/// ```
+///
+/// Dropping it closes nothing if the loop is shared; if the loop is its own, that goes with it, and
+/// everything on it.
+pub struct SelectConnection {
+    connection: Connection,
+    services: Services,
+    ioloop: LoopHandle,
+    /// Dropped last.
+    _own: Option<IOLoop>,
+}
+
+impl SelectConnection {
+    /// Makes a loop of its own and starts to connect on it: nothing happens before
+    /// [`ioloop().start()`](Self::ioloop). Whatever happens then is told to the callbacks.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io) if the operating system has no loop to give.
+    pub fn new(parameters: ConnectionParameters, callbacks: ConnectionCallbacks) -> Result<Self> {
+        let ioloop = IOLoop::new()?;
+        let connection = Self::with_ioloop(parameters, callbacks, &ioloop)?;
+        Ok(Self { _own: Some(ioloop), ..connection })
+    }
+
+    /// Starts to connect on a loop that others may share.
+    ///
+    /// # Errors
+    /// None so far: whatever happens is told to the callbacks, from the loop.
+    pub fn with_ioloop(
+        parameters: ConnectionParameters,
+        callbacks: ConnectionCallbacks,
+        ioloop: &IOLoop,
+    ) -> Result<Self> {
+        let services = ioloop.services().clone();
+        let connection = Session::start(&services, parameters, callbacks);
+        Ok(Self { connection, services, ioloop: ioloop.handle(), _own: None })
+    }
+
+    /// The loop that drives it.
+    pub fn ioloop(&self) -> &LoopHandle {
+        &self.ioloop
+    }
+}
+
+impl Deref for SelectConnection {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+impl BaseConnection for SelectConnection {
+    fn services(&self) -> &Services {
+        &self.services
+    }
+}
+
+impl fmt::Debug for SelectConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SelectConnection").field(&self.connection).finish()
+    }
+}

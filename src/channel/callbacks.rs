@@ -1,0 +1,29 @@
+//! The shapes of the closures that a channel keeps for its user.
+
+use super::handle::Channel;
+use super::message::{Delivery, GetMessage, ReturnedMessage};
+use crate::error::{Error, Result};
+use crate::protocol::{Method, ShortStr};
+
+/// Completes a request that one method answers.
+pub(crate) type OnReply = Box<dyn FnOnce(&Channel, Result<Method<'_>>)>;
+/// Completes a `basic_get`: a message, or none.
+pub(crate) type OnGet = Box<dyn FnOnce(&Channel, Result<Option<GetMessage<'_>>>)>;
+/// A consumer.
+pub(crate) type OnMessage = Box<dyn FnMut(&Channel, &Delivery<'_>)>;
+/// The channel has closed.
+pub(crate) type OnClose = Box<dyn FnOnce(&Channel, Error)>;
+/// A message came back unroutable.
+pub(crate) type OnReturn = Box<dyn FnMut(&Channel, &ReturnedMessage<'_>)>;
+/// The broker cancelled the consumer of this tag.
+pub(crate) type OnCancel = Box<dyn FnMut(&Channel, &ShortStr<'_>)>;
+
+/// What completes a pending request.
+pub(crate) enum Completion {
+    /// One method is the reply.
+    Reply(OnReply),
+    /// GetOk with content, or GetEmpty.
+    Get(OnGet),
+    /// Channel.Close: the channel's end is the completion.
+    Close,
+}

@@ -1,0 +1,148 @@
+//! Content: a method, a header and bodies become one message.
+//!
+//! A message that lies whole in the read buffer is delivered from there. One that a read has cut
+//! stays unparsed if it is small, and is put together here, in its own memory, if it is large.
+
+use bytes::Bytes;
+
+use super::message::{Message, Part};
+use crate::connection::Input;
+use crate::error::ProtocolError;
+use crate::protocol::{ContentHeader, DecodeError, Frame, FrameKind, basic};
+
+/// A message with a longer body than this is put together apart when a read cuts it: leaving it
+/// unparsed would copy it once more per read.
+const LEAVE_UNPARSED: u64 = 32 * 1024;
+
+/// A method that content follows.
+pub(crate) enum ContentMethod<'a> {
+    Deliver(basic::Deliver<'a>),
+    GetOk(basic::GetOk<'a>),
+    Return(basic::Return<'a>),
+}
+
+impl ContentMethod<'_> {
+    pub(crate) fn into_owned(self) -> ContentMethod<'static> {
+        match self {
+            Self::Deliver(method) => ContentMethod::Deliver(method.into_owned()),
+            Self::GetOk(method) => ContentMethod::GetOk(method.into_owned()),
+            Self::Return(method) => ContentMethod::Return(method.into_owned()),
+        }
+    }
+}
+
+/// What follows a content method.
+pub(crate) struct Content<'a> {
+    properties: Part<'a>,
+    body: Part<'a>,
+}
+
+impl<'a> Content<'a> {
+    pub(crate) fn with<M>(self, method: M) -> Message<'a, M> {
+        Message::new(method, self.properties, self.body)
+    }
+}
+
+/// What lies behind a content method in the read buffer.
+pub(crate) enum Lookahead<'b> {
+    /// All of the content, and how many bytes of frames it takes.
+    Whole(Content<'b>, usize),
+    /// A small message that the read has cut: try again with more bytes.
+    Cut,
+    /// Anything else: take it frame by frame.
+    InParts,
+}
+
+/// Looks for the content that follows a content method: a header and at most one body frame.
+#[inline]
+pub(crate) fn look_ahead<'b>(
+    input: &Input<'b>,
+    skip: usize,
+    channel: u16,
+    frame_max: u32,
+) -> Result<Lookahead<'b>, DecodeError> {
+    let rest = &input.rest()[skip..];
+    let Some((frame, header_len)) = Frame::parse(rest, frame_max)? else {
+        return Ok(Lookahead::Cut);
+    };
+    if frame.kind != FrameKind::Header || frame.channel != channel {
+        return Ok(Lookahead::InParts);
+    }
+    let header = ContentHeader::decode(frame.payload)?;
+    let properties = input.part(header.properties);
+    if header.body_size == 0 {
+        let content = Content { properties, body: input.part(&[]) };
+        return Ok(Lookahead::Whole(content, header_len));
+    }
+    let Some((frame, body_len)) = Frame::parse(&rest[header_len..], frame_max)? else {
+        let small = header.body_size <= LEAVE_UNPARSED;
+        return Ok(if small { Lookahead::Cut } else { Lookahead::InParts });
+    };
+    let whole = frame.kind == FrameKind::Body
+        && frame.channel == channel
+        && frame.payload.len() as u64 == header.body_size;
+    if !whole {
+        return Ok(Lookahead::InParts);
+    }
+    let content = Content { properties, body: input.part(frame.payload) };
+    Ok(Lookahead::Whole(content, header_len + body_len))
+}
+
+/// A message that comes in parts.
+pub(crate) struct Assembly {
+    method: ContentMethod<'static>,
+    header: Option<Header>,
+    body: Vec<u8>,
+}
+
+struct Header {
+    body_size: u64,
+    properties: Bytes,
+}
+
+impl Assembly {
+    pub(crate) fn new(method: ContentMethod<'_>) -> Self {
+        Self { method: method.into_owned(), header: None, body: Vec::new() }
+    }
+
+    /// Takes the content header. `Err` if one has come before.
+    pub(crate) fn header(&mut self, channel: u16, payload: &[u8]) -> Result<(), ProtocolError> {
+        if self.header.is_some() {
+            return Err(ProtocolError::UnexpectedFrame { channel, frame: "content header" });
+        }
+        let header = ContentHeader::decode(payload)?;
+        let properties = Bytes::copy_from_slice(header.properties);
+        self.header = Some(Header { body_size: header.body_size, properties });
+        Ok(())
+    }
+
+    /// Takes a part of the body.
+    pub(crate) fn body(&mut self, channel: u16, payload: &[u8]) -> Result<(), ProtocolError> {
+        let Some(header) = &self.header else {
+            return Err(ProtocolError::UnexpectedFrame { channel, frame: "content body" });
+        };
+        let declared = header.body_size;
+        let received = self.body.len() as u64 + payload.len() as u64;
+        if received > declared {
+            return Err(ProtocolError::BodyTooLong { channel, declared, received });
+        }
+        // Memory follows what has come, doubling, and never what the peer claims will come.
+        let wanted = (self.body.len() * 2).max(payload.len()) as u64;
+        let wanted = wanted.min(declared) as usize;
+        self.body.reserve_exact(wanted.saturating_sub(self.body.len()).max(payload.len()));
+        self.body.extend_from_slice(payload);
+        Ok(())
+    }
+
+    /// Whether all of it has come.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.header.as_ref().is_some_and(|header| self.body.len() as u64 == header.body_size)
+    }
+
+    /// The message, once it is complete.
+    pub(crate) fn finish(self) -> (ContentMethod<'static>, Content<'static>) {
+        let properties = self.header.map(|header| header.properties).unwrap_or_default();
+        let body = Part::Owned(self.body.into());
+        (self.method, Content { properties: Part::Owned(properties), body })
+    }
+}

@@ -1,0 +1,18 @@
+//! One channel: the FIFO of pending requests, consumers, content being assembled. And its handle.
+
+mod callbacks;
+mod consumers;
+mod content;
+mod handle;
+mod message;
+mod publish;
+mod requests;
+mod state;
+
+pub(crate) use callbacks::{Completion, OnClose, OnGet, OnMessage, OnReply};
+pub(crate) use consumers::ConsumerKey;
+pub(crate) use content::{Lookahead, look_ahead};
+pub use handle::Channel;
+pub(crate) use message::Part;
+pub use message::{Body, Delivery, GetMessage, Message, ReturnedMessage};
+pub(crate) use state::{ChannelId, ChannelState, Observers, Outcome, Wire};

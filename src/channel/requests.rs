@@ -1,0 +1,145 @@
+//! The order of a channel's requests: one synchronous method on the wire at a time, each completed
+//! exactly once, and nothing overtakes.
+//!
+//! Replies of pipelined requests do not come in order (a declare may wait for a disk while the next
+//! one is answered), and RabbitMQ does not take all of them well, so the next request leaves when
+//! the reply to the last one has come. What is published or acknowledged behind a waiting request
+//! waits with it; what comes behind the one on the wire does not, unless that is a tx.commit, whose
+//! transaction it must not join.
+
+use std::collections::VecDeque;
+
+use super::callbacks::Completion;
+use crate::connection::Output;
+use crate::protocol::{EncodeError, EncodeMethod, encode_method, tx};
+
+/// A request that has no reply yet.
+pub(crate) struct Pending {
+    /// Class and method id of the request.
+    ids: (u16, u16),
+    pub(crate) completion: Completion,
+}
+
+impl Pending {
+    /// Whether that method answers this request. A reply's method id follows its request's: the
+    /// next number, or for basic.get the next two (get-ok, get-empty); exchange.unbind-ok alone is
+    /// out of line.
+    fn is_answered_by(&self, reply: (u16, u16)) -> bool {
+        let (class, request) = self.ids;
+        let answers = match (class, request) {
+            (40, 40) => reply.1 == 51,
+            (60, 70) => reply.1 == 71 || reply.1 == 72,
+            _ => reply.1 == request + 1,
+        };
+        class == reply.0 && answers
+    }
+
+    fn holds_content(&self) -> bool {
+        self.ids == (tx::Commit::CLASS_ID, tx::Commit::METHOD_ID)
+    }
+}
+
+enum Queued {
+    Request(Pending, Vec<u8>),
+    Content(Output),
+}
+
+/// The FIFO of a channel.
+#[derive(Default)]
+pub(crate) struct Requests {
+    on_wire: Option<Pending>,
+    queue: VecDeque<Queued>,
+}
+
+impl Requests {
+    /// Whether nothing waits, neither for a reply nor to be sent.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.on_wire.is_none() && self.queue.is_empty()
+    }
+
+    /// Puts a request in its place: on the wire, or behind those that wait. Takes `completion`
+    /// only if there is no error, so that the caller can drop it with nothing borrowed.
+    pub(crate) fn push<M: EncodeMethod>(
+        &mut self,
+        output: &mut Output,
+        frame_max: u32,
+        channel: u16,
+        method: &M,
+        completion: &mut Option<Completion>,
+    ) -> Result<(), EncodeError> {
+        let ids = (M::CLASS_ID, M::METHOD_ID);
+        if self.is_idle() {
+            encode_method(output.encoded(), frame_max, channel, method)?;
+            self.on_wire = completion.take().map(|completion| Pending { ids, completion });
+        } else {
+            let mut encoded = Vec::new();
+            encode_method(&mut encoded, frame_max, channel, method)?;
+            let request = completion.take().map(|completion| Pending { ids, completion });
+            self.queue.extend(request.map(|pending| Queued::Request(pending, encoded)));
+        }
+        Ok(())
+    }
+
+    /// Where publishes and acknowledgements are to be encoded so that they keep their place.
+    #[inline]
+    pub(crate) fn content<'o>(&'o mut self, output: &'o mut Output) -> &'o mut Output {
+        let straight = match &self.on_wire {
+            None => true,
+            Some(pending) => self.queue.is_empty() && !pending.holds_content(),
+        };
+        if straight {
+            return output;
+        }
+        if !matches!(self.queue.back(), Some(Queued::Content(_))) {
+            self.queue.push_back(Queued::Content(Output::default()));
+        }
+        match self.queue.back_mut() {
+            Some(Queued::Content(content)) => content,
+            _ => unreachable!("just pushed"),
+        }
+    }
+
+    /// Takes the request that this reply completes, and sends what waited behind it.
+    pub(crate) fn complete(&mut self, reply: (u16, u16), output: &mut Output) -> Option<Pending> {
+        let pending = self.on_wire.take_if(|pending| pending.is_answered_by(reply))?;
+        self.pump(output);
+        Some(pending)
+    }
+
+    /// Sends from the front of the queue whatever no longer has to wait.
+    fn pump(&mut self, output: &mut Output) {
+        while let Some(next) = self.queue.front() {
+            let may_leave = match (next, &self.on_wire) {
+                (_, None) => true,
+                (Queued::Request(..), Some(_)) => false,
+                (Queued::Content(_), Some(on_wire)) => !on_wire.holds_content(),
+            };
+            if !may_leave {
+                break;
+            }
+            match self.queue.pop_front() {
+                Some(Queued::Content(content)) => output.append(content),
+                Some(Queued::Request(pending, encoded)) => {
+                    output.encoded().extend_from_slice(&encoded);
+                    self.on_wire = Some(pending);
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Whether that request is the one on the wire.
+    pub(crate) fn awaits<M: EncodeMethod>(&self) -> bool {
+        self.on_wire.as_ref().is_some_and(|p| p.ids == (M::CLASS_ID, M::METHOD_ID))
+    }
+
+    /// Gives up: everything that waits, in order.
+    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Pending> + use<> {
+        let on_wire = self.on_wire.take();
+        let queue = std::mem::take(&mut self.queue);
+        on_wire.into_iter().chain(queue.into_iter().filter_map(|queued| match queued {
+            Queued::Request(pending, _) => Some(pending),
+            Queued::Content(_) => None,
+        }))
+    }
+}

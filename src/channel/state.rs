@@ -1,0 +1,443 @@
+//! One channel as a state machine without I/O: methods and content in, events out.
+
+use std::collections::VecDeque;
+
+use super::callbacks::{Completion, OnCancel, OnClose, OnMessage, OnReturn};
+use super::consumers::Consumers;
+use super::content::{Assembly, Content, ContentMethod};
+use super::message::Body;
+use super::publish::encode_publish;
+use super::requests::Requests;
+use crate::connection::{Event, Output};
+use crate::error::{Closed, Error, Misuse, Party, ProtocolError, PublishError};
+use crate::protocol::{
+    BasicProperties, EncodeMethod, Method, ShortStr, basic, channel, encode_method,
+};
+
+/// A channel's number, and which of those that had the number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ChannelId {
+    pub(crate) number: u16,
+    pub(crate) generation: u32,
+}
+
+enum State {
+    /// Open is on the wire.
+    Opening,
+    Open,
+    /// The user has closed it: Close is on the wire, or waits behind requests.
+    Closing(Closed),
+}
+
+/// What a channel works on of its connection.
+pub(crate) struct Wire<'m> {
+    pub(crate) output: &'m mut Output,
+    pub(crate) events: &'m mut VecDeque<Event<'static>>,
+    pub(crate) frame_max: u32,
+}
+
+/// What a method did to its channel.
+pub(crate) enum Outcome<'b> {
+    /// Nothing to tell at once; perhaps events were queued.
+    Nothing,
+    /// Something to tell, before the events that were queued.
+    Event(Event<'b>),
+    /// The channel has ended, with this reason: it is to be removed and `end`ed.
+    Ended(Error),
+    /// Content follows this method.
+    Content(ContentMethod<'b>),
+}
+
+/// The closures that are called for the channel as a whole.
+#[derive(Default)]
+pub(crate) struct Observers {
+    pub(crate) on_close: Vec<OnClose>,
+    pub(crate) on_return: Vec<OnReturn>,
+    pub(crate) on_cancel: Vec<OnCancel>,
+}
+
+pub(crate) struct ChannelState {
+    pub(crate) id: ChannelId,
+    state: State,
+    requests: Requests,
+    pub(crate) consumers: Consumers,
+    pub(crate) observers: Observers,
+    assembly: Option<Assembly>,
+    published: u64,
+}
+
+impl ChannelState {
+    /// A channel whose Open is sent.
+    pub(crate) fn open(
+        id: ChannelId,
+        wire: &mut Wire<'_>,
+        on_open: &mut Option<Completion>,
+    ) -> Result<Self, Misuse> {
+        let mut channel = Self {
+            id,
+            state: State::Opening,
+            requests: Requests::default(),
+            consumers: Consumers::default(),
+            observers: Observers::default(),
+            assembly: None,
+            published: 0,
+        };
+        channel.send(wire, &channel::Open {}, on_open)?;
+        Ok(channel)
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.state, State::Open)
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        matches!(self.state, State::Closing(_))
+    }
+
+    /// Whether nothing of it waits for the broker.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.requests.is_idle()
+    }
+
+    fn ensure_open(&self) -> Result<(), Misuse> {
+        if self.is_open() { Ok(()) } else { Err(Misuse::ChannelNotOpen) }
+    }
+
+    fn send<M: EncodeMethod>(
+        &mut self,
+        wire: &mut Wire<'_>,
+        method: &M,
+        completion: &mut Option<Completion>,
+    ) -> Result<(), Misuse> {
+        let (number, frame_max) = (self.id.number, wire.frame_max);
+        Ok(self.requests.push(wire.output, frame_max, number, method, completion)?)
+    }
+
+    /// Sends a synchronous method, now or in its turn. `completion` is taken only on success.
+    pub(crate) fn request<M: EncodeMethod>(
+        &mut self,
+        wire: &mut Wire<'_>,
+        method: &M,
+        completion: &mut Option<Completion>,
+    ) -> Result<(), Misuse> {
+        self.ensure_open()?;
+        self.send(wire, method, completion)
+    }
+
+    /// Sends a method that has no reply, in its place behind waiting requests.
+    #[inline]
+    pub(crate) fn tell<M: EncodeMethod>(
+        &mut self,
+        wire: &mut Wire<'_>,
+        method: &M,
+    ) -> Result<(), Misuse> {
+        self.ensure_open()?;
+        let output = self.requests.content(wire.output);
+        encode_method(output.encoded(), wire.frame_max, self.id.number, method)?;
+        Ok(())
+    }
+
+    /// Sends a message, in its place behind waiting requests; gives its number on this channel.
+    #[inline]
+    pub(crate) fn publish(
+        &mut self,
+        wire: &mut Wire<'_>,
+        method: &basic::Publish<'_>,
+        properties: &BasicProperties<'_>,
+        body: Body<'_>,
+    ) -> Result<u64, PublishError> {
+        self.ensure_open()?;
+        let output = self.requests.content(wire.output);
+        encode_publish(output, self.id.number, wire.frame_max, method, properties, body)?;
+        self.published += 1;
+        Ok(self.published)
+    }
+
+    /// Starts a consumer. It is known before ConsumeOk comes, since deliveries may come first.
+    /// The closures are taken only on success.
+    pub(crate) fn consume(
+        &mut self,
+        wire: &mut Wire<'_>,
+        mut method: basic::Consume<'_>,
+        on_message: &mut Option<OnMessage>,
+        completion: &mut Option<Completion>,
+    ) -> Result<ShortStr<'static>, Misuse> {
+        self.ensure_open()?;
+        if self.consumers.find(method.consumer_tag.as_bytes()).is_some() {
+            return Err(Misuse::ConsumerTagInUse(method.consumer_tag.to_string()));
+        }
+        let tag = self.consumers.add(self.id.number, &method.consumer_tag, method.no_ack);
+        method.consumer_tag = tag.clone().into();
+        if let Err(error) = self.send(wire, &method, completion) {
+            self.consumers.remove(&tag);
+            return Err(error);
+        }
+        self.consumers.equip(&tag, on_message.take());
+        Ok(tag.into())
+    }
+
+    /// Cancels a consumer: its closure is called no more. `completion` is taken only on success.
+    pub(crate) fn cancel(
+        &mut self,
+        wire: &mut Wire<'_>,
+        method: &basic::Cancel<'_>,
+        completion: &mut Option<Completion>,
+    ) -> Result<(), Misuse> {
+        self.ensure_open()?;
+        let slot = self.consumers.find(method.consumer_tag.as_bytes());
+        let consumer = slot.and_then(|slot| self.consumers.get_mut(slot));
+        match consumer {
+            Some(consumer) if !consumer.cancelling => consumer.cancelling = true,
+            _ => return Err(Misuse::UnknownConsumerTag(method.consumer_tag.to_string())),
+        }
+        self.send(wire, method, completion)
+    }
+
+    /// Closes the channel once what waits is answered.
+    pub(crate) fn close(
+        &mut self,
+        wire: &mut Wire<'_>,
+        reply_code: u16,
+        reply_text: ShortStr<'_>,
+    ) -> Result<(), Misuse> {
+        if self.is_closing() {
+            return Err(Misuse::ChannelNotOpen);
+        }
+        let reason = Closed {
+            by: Party::Client,
+            reply_code,
+            reply_text: reply_text.to_string(),
+            cause: (0, 0),
+        };
+        let method = channel::Close { reply_code, reply_text, class_id: 0, method_id: 0 };
+        self.send(wire, &method, &mut Some(Completion::Close))?;
+        self.state = State::Closing(reason);
+        Ok(())
+    }
+
+    /// Takes a method that the broker sent on this channel.
+    pub(crate) fn on_method<'b>(
+        &mut self,
+        wire: &mut Wire<'_>,
+        method: Method<'b>,
+    ) -> Result<Outcome<'b>, ProtocolError> {
+        let channel = self.id.number;
+        let is_close = matches!(method, Method::Channel(channel::Method::Close(_)));
+        if self.assembly.is_some() && !is_close {
+            return Err(ProtocolError::UnexpectedFrame { channel, frame: "method in a content" });
+        }
+        let close_is_sent = self.requests.awaits::<channel::Close<'_>>();
+        match method {
+            Method::Channel(channel::Method::Close(close)) => Ok(self.closed_by_broker(wire, close)),
+            Method::Channel(channel::Method::CloseOk(_)) if close_is_sent => {
+                self.requests.complete(method.ids(), wire.output);
+                match &self.state {
+                    State::Closing(reason) => Ok(Outcome::Ended(Error::ChannelClosed(reason.clone()))),
+                    _ => Ok(Outcome::Nothing),
+                }
+            }
+            // What was under way when Close was sent. Content frames are dropped for want of a
+            // method before them.
+            _ if close_is_sent => Ok(Outcome::Nothing),
+            Method::Channel(channel::Method::Flow(channel::Flow { active })) => {
+                let reply = channel::FlowOk { active };
+                let output = self.requests.content(wire.output);
+                encode_infallibly(output, wire.frame_max, channel, &reply);
+                Ok(Outcome::Nothing)
+            }
+            Method::Basic(basic::Method::Deliver(method)) => {
+                Ok(Outcome::Content(ContentMethod::Deliver(method)))
+            }
+            Method::Basic(basic::Method::Return(method)) => {
+                Ok(Outcome::Content(ContentMethod::Return(method)))
+            }
+            Method::Basic(basic::Method::GetOk(method)) if self.requests.awaits::<basic::Get<'_>>() => {
+                Ok(Outcome::Content(ContentMethod::GetOk(method)))
+            }
+            Method::Basic(basic::Method::Cancel(cancel)) => Ok(self.cancelled(wire, cancel)),
+            reply => self.replied(wire, reply),
+        }
+    }
+
+    fn closed_by_broker<'b>(
+        &mut self,
+        wire: &mut Wire<'_>,
+        close: channel::Close<'b>,
+    ) -> Outcome<'b> {
+        let reason = Closed {
+            by: Party::Broker,
+            reply_code: close.reply_code,
+            reply_text: close.reply_text.to_string(),
+            cause: (close.class_id, close.method_id),
+        };
+        encode_infallibly(wire.output, wire.frame_max, self.id.number, &channel::CloseOk {});
+        if self.requests.awaits::<channel::Close<'_>>() {
+            // The two Closes crossed. The broker still answers ours.
+            self.state = State::Closing(reason);
+            return Outcome::Nothing;
+        }
+        Outcome::Ended(Error::ChannelClosed(reason))
+    }
+
+    fn cancelled<'b>(&mut self, wire: &mut Wire<'_>, cancel: basic::Cancel<'b>) -> Outcome<'b> {
+        let Some(on_message) = self.consumers.remove(cancel.consumer_tag.as_bytes()) else {
+            return Outcome::Nothing;
+        };
+        wire.events.push_back(Event::Released(Box::new(on_message)));
+        if self.is_closing() {
+            return Outcome::Nothing;
+        }
+        let (channel, consumer_tag) = (self.id, cancel.consumer_tag);
+        Outcome::Event(Event::Cancelled { channel, consumer_tag })
+    }
+
+    fn replied<'b>(
+        &mut self,
+        wire: &mut Wire<'_>,
+        reply: Method<'b>,
+    ) -> Result<Outcome<'b>, ProtocolError> {
+        let unexpected =
+            ProtocolError::UnexpectedMethod { channel: self.id.number, method: reply.name() };
+        let Some(pending) = self.requests.complete(reply.ids(), wire.output) else {
+            return Err(unexpected);
+        };
+        let channel = self.id;
+        match &reply {
+            Method::Channel(channel::Method::OpenOk(_)) if !self.is_closing() => {
+                self.state = State::Open;
+            }
+            Method::Basic(basic::Method::CancelOk(ok)) => {
+                let on_message = self.consumers.remove(ok.consumer_tag.as_bytes());
+                wire.events.push_back(Event::Released(Box::new(on_message)));
+            }
+            _ => {}
+        }
+        let event = match pending.completion {
+            Completion::Reply(callback) => {
+                let closed = match (&reply, &self.state) {
+                    (Method::Channel(channel::Method::OpenOk(_)), State::Closing(reason)) => {
+                        Some(Error::ChannelClosed(reason.clone()))
+                    }
+                    _ => None,
+                };
+                Event::Replied { channel, callback, result: closed.map_or(Ok(reply), Err) }
+            }
+            Completion::Get(callback) => Event::Got { channel, callback, result: Ok(None) },
+            Completion::Close => return Err(unexpected),
+        };
+        Ok(Outcome::Event(event))
+    }
+
+    /// Takes a message that has come whole.
+    #[inline]
+    pub(crate) fn on_content<'b>(
+        &mut self,
+        wire: &mut Wire<'_>,
+        method: ContentMethod<'b>,
+        content: Content<'b>,
+    ) -> Option<Event<'b>> {
+        let channel = self.id;
+        match method {
+            ContentMethod::Deliver(method) => self.delivered(wire, method, content),
+            ContentMethod::GetOk(method) => {
+                let ids = (basic::GetOk::CLASS_ID, basic::GetOk::METHOD_ID);
+                let pending = self.requests.complete(ids, wire.output)?;
+                let Completion::Get(callback) = pending.completion else { return None };
+                Some(Event::Got { channel, callback, result: Ok(Some(content.with(method))) })
+            }
+            ContentMethod::Return(_) if self.is_closing() => None,
+            ContentMethod::Return(method) => {
+                Some(Event::Returned { channel, message: content.with(method) })
+            }
+        }
+    }
+
+    #[inline]
+    fn delivered<'b>(
+        &mut self,
+        wire: &mut Wire<'_>,
+        method: basic::Deliver<'b>,
+        content: Content<'b>,
+    ) -> Option<Event<'b>> {
+        if !self.is_open() {
+            return None;
+        }
+        let Some(slot) = self.consumers.find(method.consumer_tag.as_bytes()) else {
+            log::warn!("dropped a delivery for the unknown consumer {:?}", method.consumer_tag);
+            return None;
+        };
+        let consumer = self.consumers.get_mut(slot)?;
+        if consumer.cancelling {
+            if !consumer.no_ack {
+                let reject = basic::Reject { delivery_tag: method.delivery_tag, requeue: true };
+                let output = self.requests.content(wire.output);
+                encode_infallibly(output, wire.frame_max, self.id.number, &reject);
+            }
+            return None;
+        }
+        let (consumer, on_message) = self.consumers.lend(slot)?;
+        let delivery = content.with(method);
+        Some(Event::Delivered { channel: self.id, consumer, on_message, delivery })
+    }
+
+    /// Starts to put a message together.
+    pub(crate) fn begin_content(&mut self, method: ContentMethod<'_>) {
+        self.assembly = Some(Assembly::new(method));
+    }
+
+    /// Takes a content header or body frame; the message, if it completes one.
+    pub(crate) fn on_content_frame(
+        &mut self,
+        wire: &mut Wire<'_>,
+        is_header: bool,
+        payload: &[u8],
+    ) -> Result<Option<Event<'static>>, ProtocolError> {
+        let channel = self.id.number;
+        let Some(assembly) = &mut self.assembly else {
+            if self.requests.awaits::<channel::Close<'_>>() {
+                return Ok(None);
+            }
+            let frame = if is_header { "content header" } else { "content body" };
+            return Err(ProtocolError::UnexpectedFrame { channel, frame });
+        };
+        if is_header {
+            assembly.header(channel, payload)?;
+        } else {
+            assembly.body(channel, payload)?;
+        }
+        let Some(assembly) = self.assembly.take_if(|assembly| assembly.is_complete()) else {
+            return Ok(None);
+        };
+        let (method, content) = assembly.finish();
+        Ok(self.on_content(wire, method, content))
+    }
+
+    /// Ends the channel: everything pending completes with `error`, in order; then its end is told;
+    /// then its closures are released.
+    pub(crate) fn end(mut self, error: &Error, events: &mut VecDeque<Event<'static>>) {
+        let channel = self.id;
+        for pending in self.requests.take_all() {
+            let error = error.clone();
+            match pending.completion {
+                Completion::Reply(callback) => {
+                    events.push_back(Event::Replied { channel, callback, result: Err(error) });
+                }
+                Completion::Get(callback) => {
+                    events.push_back(Event::Got { channel, callback, result: Err(error) });
+                }
+                Completion::Close => {}
+            }
+        }
+        let callbacks = std::mem::take(&mut self.observers.on_close);
+        events.push_back(Event::ChannelClosed { channel, callbacks, error: error.clone() });
+        let closures = (self.consumers.take_all(), self.observers);
+        events.push_back(Event::Released(Box::new(closures)));
+    }
+}
+
+/// Encodes a method of fixed size, which no limit can refuse.
+fn encode_infallibly<M: EncodeMethod>(output: &mut Output, frame_max: u32, channel: u16, method: &M) {
+    if let Err(error) = encode_method(output.encoded(), frame_max, channel, method) {
+        unreachable!("{}: {error}", M::NAME);
+    }
+}

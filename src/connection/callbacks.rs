@@ -1,0 +1,70 @@
+//! What a program is told about its connection.
+
+use super::handle::Connection;
+use crate::error::Error;
+
+pub(crate) type OnOpen = Box<dyn FnOnce(&Connection)>;
+pub(crate) type OnEnd = Box<dyn FnOnce(&Connection, Error)>;
+
+/// The closures that a connection calls, each at most once, always from the loop.
+///
+/// Of `on_open_error` and `on_close`, exactly one is called for each connection that ends while its
+/// loop runs. All of them are dropped once the connection has ended, with nothing borrowed.
+///
+/// ```
+/// use haypile::ConnectionCallbacks;
+///
+/// let callbacks = ConnectionCallbacks::new()
+///     .on_open(|connection| println!("open: {}", connection.is_open()))
+///     .on_open_error(|_, error| eprintln!("no connection: {error}"))
+///     .on_close(|_, reason| println!("{reason}"));
+/// # drop(callbacks);
+/// ```
+#[derive(Default)]
+pub struct ConnectionCallbacks {
+    pub(crate) on_open: Option<OnOpen>,
+    pub(crate) on_open_error: Option<OnEnd>,
+    pub(crate) on_close: Option<OnEnd>,
+}
+
+impl ConnectionCallbacks {
+    /// No closures.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Called when the connection is open (pika's `on_open_callback`).
+    pub fn on_open(mut self, on_open: impl FnOnce(&Connection) + 'static) -> Self {
+        self.on_open = Some(Box::new(on_open));
+        self
+    }
+
+    /// Called when the connection ends before it was open (pika's `on_open_error_callback`).
+    /// Without it, [`IOLoop::start`](crate::IOLoop::start) returns the error; a foreign loop gets
+    /// it in the log.
+    pub fn on_open_error(
+        mut self,
+        on_open_error: impl FnOnce(&Connection, Error) + 'static,
+    ) -> Self {
+        self.on_open_error = Some(Box::new(on_open_error));
+        self
+    }
+
+    /// Called when an open connection ends, with the reason: an orderly close by either side, or
+    /// what went wrong (pika's `on_close_callback`). Without it, any other reason than this
+    /// program's own `close` is logged.
+    pub fn on_close(mut self, on_close: impl FnOnce(&Connection, Error) + 'static) -> Self {
+        self.on_close = Some(Box::new(on_close));
+        self
+    }
+}
+
+impl std::fmt::Debug for ConnectionCallbacks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ConnectionCallbacks")
+            .field("on_open", &self.on_open.is_some())
+            .field("on_open_error", &self.on_open_error.is_some())
+            .field("on_close", &self.on_close.is_some())
+            .finish()
+    }
+}

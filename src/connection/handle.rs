@@ -1,0 +1,136 @@
+//! The user's handle on a connection.
+
+use std::rc::{Rc, Weak};
+
+use super::session::Session;
+use crate::channel::{Channel, Completion};
+use crate::error::{LoopError, Misuse, Result};
+use crate::io_services::{Counters, Services};
+use crate::protocol::{FieldTable, Method, ShortStr};
+
+/// A handle on a connection: cheap to clone, free to drop.
+///
+/// The loop owns the connection until it has ended; the handle holds it weakly, so that closures
+/// may capture it. It stays on the loop's thread (`!Send`). Every method may be called from any
+/// callback; none calls back before it returns.
+#[derive(Clone)]
+pub struct Connection {
+    session: Weak<Session>,
+}
+
+impl Connection {
+    pub(crate) fn new(session: Weak<Session>) -> Self {
+        Self { session }
+    }
+
+    fn session(&self) -> Result<Rc<Session>, Misuse> {
+        self.session.upgrade().ok_or(Misuse::ConnectionNotOpen)
+    }
+
+    /// Opens a channel (AMQP channel.open): the one with this number, or the lowest that is free.
+    ///
+    /// `on_open` is called once, from the loop: with `Ok` when the channel can be used, else with
+    /// what ended it.
+    ///
+    /// # Errors
+    /// Before anything is sent: [`Misuse::ConnectionNotOpen`], [`Misuse::ChannelNumberInUse`],
+    /// [`Misuse::ChannelNumberOutOfRange`], [`Misuse::NoFreeChannels`]. `on_open` is then dropped
+    /// uncalled.
+    pub fn channel(
+        &self,
+        channel_number: impl Into<Option<u16>>,
+        on_open: impl FnOnce(&Channel, Result<()>) + 'static,
+    ) -> Result<Channel> {
+        let session = self.session()?;
+        let on_open = move |channel: &Channel, opened: Result<Method<'_>>| {
+            on_open(channel, opened.map(|_| ()));
+        };
+        let mut on_open = Some(Completion::Reply(Box::new(on_open)));
+        let number = channel_number.into();
+        let id = session.with(|machine| machine.open_channel(number, &mut on_open))?;
+        Ok(Channel::new(self.session.clone(), id))
+    }
+
+    /// Closes the connection (AMQP connection.close).
+    ///
+    /// An open connection first lets the requests that wait on its channels be answered, then says
+    /// goodbye, then `on_close` is called. Consumers get no more messages. If the broker does not
+    /// answer within `stack_timeout`, the connection is closed without it. A connection that is
+    /// not open yet is given up at once: `on_open_error` is called with
+    /// [`ConnectError::Aborted`](crate::ConnectError::Aborted).
+    ///
+    /// # Errors
+    /// [`Misuse::ConnectionNotOpen`] if it is closing or closed already;
+    /// [`Misuse::Encode`] if `reply_text` is longer than 255 bytes.
+    pub fn close<'a>(&self, reply_code: u16, reply_text: impl Into<ShortStr<'a>>) -> Result<()> {
+        let session = self.session()?;
+        let services = session.services().ok_or(Misuse::ConnectionNotOpen)?;
+        let (now, reply_text) = (services.now(), reply_text.into());
+        Ok(session.with(|machine| machine.close(now, reply_code, reply_text))?)
+    }
+
+    /// Writes what waits to be sent now, instead of at the end of the loop's turn. An error is told
+    /// by `on_close`, from the loop. What the socket does not take leaves when it does.
+    pub fn flush(&self) {
+        if let Some(session) = self.session.upgrade() {
+            session.write_now();
+        }
+    }
+
+    /// Whether it is open: the handshake is done and nobody has closed it.
+    pub fn is_open(&self) -> bool {
+        self.session.upgrade().is_some_and(|session| session.look(|machine| machine.is_open()))
+    }
+
+    /// Whether it is closing: `close` was called on it while it was open, and it has not ended yet.
+    pub fn is_closing(&self) -> bool {
+        self.session.upgrade().is_some_and(|session| session.look(|machine| machine.is_closing()))
+    }
+
+    /// Whether it has ended, or never came to be and never will.
+    pub fn is_closed(&self) -> bool {
+        self.session.upgrade().is_none_or(|session| session.look(|machine| machine.is_closed()))
+    }
+
+    /// What the broker told of itself (AMQP connection.start); empty before that, and after the
+    /// connection has ended.
+    pub fn server_properties(&self) -> FieldTable<'static> {
+        let session = self.session.upgrade();
+        session.map_or_else(FieldTable::default, |session| {
+            session.look(|machine| machine.server_properties().clone())
+        })
+    }
+
+    /// The negotiated highest channel number; 0 before the connection is open.
+    pub fn channel_max(&self) -> u16 {
+        let session = self.session.upgrade();
+        session.map_or(0, |session| session.look(|machine| machine.limits().channel_max))
+    }
+
+    /// What has gone through the stream so far; zeros before there is one and after it has ended.
+    pub fn counters(&self) -> Counters {
+        let stream = self.session.upgrade().and_then(|session| session.stream());
+        stream.map(|stream| stream.counters()).unwrap_or_default()
+    }
+
+    /// The services of the loop that drives it.
+    ///
+    /// # Errors
+    /// [`LoopError::Gone`] once the connection has ended or its loop has gone.
+    pub fn services(&self) -> Result<Services> {
+        let services = self.session.upgrade().and_then(|session| session.services());
+        services.ok_or(LoopError::Gone.into())
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let state = match (self.is_open(), self.is_closing(), self.is_closed()) {
+            (true, ..) => "open",
+            (_, true, _) => "closing",
+            (_, _, true) => "closed",
+            _ => "opening",
+        };
+        f.debug_struct("Connection").field("state", &state).finish()
+    }
+}

@@ -1,0 +1,163 @@
+//! From the protocol header to OpenOk.
+
+use std::time::Instant;
+
+use super::machine::{Machine, State};
+use super::parameters::ConnectionParameters;
+use super::tuning::Limits;
+use super::event::Event;
+use crate::error::{Closed, Error, HandshakeError, Party, Phase, ProtocolError};
+use crate::protocol::{FieldTable, FieldValue, PROTOCOL_HEADER, connection, reply_code};
+
+impl Machine {
+    /// The stream is connected: starts the handshake.
+    pub(crate) fn connected(&mut self, now: Instant) {
+        self.output.encoded().extend_from_slice(&PROTOCOL_HEADER);
+        self.state = State::Handshake(Phase::Protocol);
+        self.deadline = self.parameters.stack_timeout().and_then(|limit| now.checked_add(limit));
+    }
+
+    pub(super) fn on_handshake_method(
+        &mut self,
+        phase: Phase,
+        method: connection::Method<'_>,
+        unexpected: ProtocolError,
+    ) -> Result<(), ProtocolError> {
+        match (phase, method) {
+            (Phase::Protocol, connection::Method::Start(start)) => self.on_start(start),
+            (Phase::Authentication, connection::Method::Tune(tune)) => self.on_tune(&tune),
+            (Phase::Open, connection::Method::OpenOk(_)) => {
+                self.state = State::Open;
+                self.deadline = None;
+                self.events.push_back(Event::Opened);
+            }
+            _ => return Err(unexpected),
+        }
+        Ok(())
+    }
+
+    fn on_start(&mut self, start: connection::Start<'_>) {
+        let version = (start.version_major, start.version_minor);
+        if version != (0, 9) {
+            let version = format!("{}-{}", version.0, version.1);
+            return self.finish(HandshakeError::ProtocolVersion(version).into());
+        }
+        let offered = String::from_utf8_lossy(start.mechanisms.as_bytes()).into_owned();
+        let mechanism = self.parameters.credentials().mechanism();
+        if !offered.split(' ').any(|offer| offer == mechanism) {
+            return self.finish(HandshakeError::NoCommonMechanism { offered }.into());
+        }
+        self.server_properties = start.server_properties.into_owned();
+        let start_ok = connection::StartOk {
+            client_properties: client_properties(self.parameters.client_properties()),
+            mechanism: mechanism.into(),
+            response: self.parameters.credentials().response(),
+            locale: self.parameters.locale().to_owned().into(),
+        };
+        self.state = State::Handshake(Phase::Authentication);
+        self.tell(&start_ok);
+    }
+
+    fn on_tune(&mut self, tune: &connection::Tune) {
+        self.limits = match Limits::agree(&self.parameters, tune) {
+            Ok(limits) => limits,
+            Err(error) => return self.finish(error.into()),
+        };
+        let Limits { channel_max, frame_max } = self.limits;
+        // Heartbeats are off: none are sent yet, so none may be promised.
+        self.tell(&connection::TuneOk { channel_max, frame_max, heartbeat: 0 });
+        let virtual_host = self.parameters.virtual_host().to_owned().into();
+        self.tell(&connection::Open { virtual_host });
+        self.state = State::Handshake(Phase::Open);
+    }
+}
+
+/// What the broker shows its operators, and what this client understands beyond plain 0-9-1.
+fn client_properties(users: &FieldTable<'_>) -> FieldTable<'static> {
+    let capabilities = [
+        "authentication_failure_close",
+        "basic.nack",
+        "consumer_cancel_notify",
+        "exchange_exchange_bindings",
+    ];
+    let mut known = FieldTable::new();
+    for capability in capabilities {
+        put(&mut known, capability, true);
+    }
+    let ours = [
+        ("product", FieldValue::from("haypile")),
+        ("version", env!("CARGO_PKG_VERSION").into()),
+        ("platform", concat!("Rust on ", "unix").into()),
+        ("capabilities", known.into()),
+    ];
+    let mut all = FieldTable::new();
+    for (key, value) in ours {
+        if !matches!(users.get(key), Ok(Some(_))) {
+            put(&mut all, key, value);
+        }
+    }
+    for (key, value) in users.iter().map_while(Result::ok) {
+        put(&mut all, key, value);
+    }
+    all
+}
+
+fn put<'v>(
+    table: &mut FieldTable<'static>,
+    key: impl Into<crate::protocol::ShortStr<'v>>,
+    value: impl Into<FieldValue<'v>>,
+) {
+    if let Err(error) = table.insert(key, value) {
+        // Keys of a table that was decoded are short enough.
+        log::error!("client property left out: {error}");
+    }
+}
+
+/// Looks at the first bytes of a server that has not said anything yet.
+pub(super) fn not_amqp(received: &[u8]) -> Option<HandshakeError> {
+    match received {
+        // The first octet of a method frame; the frame parser judges the rest.
+        [] | [1, ..] => None,
+        [b'A', b'M', b'Q', b'P', id, major, minor, revision, ..] => {
+            let version = match id {
+                0 => format!("{major}-{minor}-{revision}"),
+                _ => format!("{major}-{minor}-{revision} (protocol id {id})"),
+            };
+            Some(HandshakeError::ProtocolVersion(version))
+        }
+        start if b"AMQP".starts_with(&start[..start.len().min(4)]) => None,
+        start if start.starts_with(b"AMQP") => None,
+        _ => {
+            let received = received[..received.len().min(16)].escape_ascii().to_string();
+            Some(HandshakeError::NotAmqp { received })
+        }
+    }
+}
+
+/// What a Close means that comes instead of the next step.
+pub(super) fn refusal(
+    phase: Phase,
+    parameters: &ConnectionParameters,
+    close: &connection::Close<'_>,
+) -> Error {
+    let reply_text = close.reply_text.to_string();
+    let reply_code = close.reply_code;
+    match (phase, reply_code) {
+        (Phase::Authentication, reply_code::ACCESS_REFUSED) => {
+            HandshakeError::BadCredentials { reply_code, reply_text }.into()
+        }
+        (
+            Phase::Open,
+            reply_code::ACCESS_REFUSED | reply_code::NOT_ALLOWED | reply_code::INVALID_PATH,
+        ) => {
+            let virtual_host = parameters.virtual_host().to_owned();
+            HandshakeError::AccessDenied { virtual_host, reply_code, reply_text }.into()
+        }
+        _ => Error::ConnectionClosed(Closed {
+            by: Party::Broker,
+            reply_code,
+            reply_text,
+            cause: (close.class_id, close.method_id),
+        }),
+    }
+}

@@ -1,0 +1,25 @@
+//! One AMQP connection as a state machine without I/O: bytes in, bytes out, deadlines, what
+//! happened. And the driver that calls the user's closures, and the user's handle.
+
+mod callbacks;
+mod channels;
+mod credentials;
+mod event;
+mod handle;
+mod handshake;
+mod input;
+mod machine;
+mod output;
+mod parameters;
+mod session;
+mod tuning;
+mod url;
+
+pub use callbacks::ConnectionCallbacks;
+pub use credentials::PlainCredentials;
+pub(crate) use event::Event;
+pub use handle::Connection;
+pub(crate) use input::Input;
+pub(crate) use output::{BY_REFERENCE, Output};
+pub use parameters::ConnectionParameters;
+pub(crate) use session::Session;

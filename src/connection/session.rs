@@ -1,0 +1,520 @@
+//! The driver: between the state machine, the stream and the user's closures.
+//!
+//! It asks the machine what happened, one thing at a time, and calls the closure concerned with
+//! nothing borrowed, so that every API call, every drop and every close is legal in every callback.
+
+use std::cell::{Cell, RefCell};
+use std::os::fd::OwnedFd;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::callbacks::ConnectionCallbacks;
+use super::event::Event;
+use super::handle::Connection;
+use super::input::Input;
+use super::machine::Machine;
+use super::parameters::ConnectionParameters;
+use crate::channel::{Channel, ChannelId, ConsumerKey, Observers, OnMessage};
+use crate::error::{Closed, ConnectError, Error, Party, StreamLost};
+use crate::io_services::{
+    Received, Services, Session as LoopSession, Stream, StreamOwner, WeakServices, Workflow,
+};
+use crate::ioloop::{LoopCore, SessionKey, TimerId};
+
+/// From this many bytes on, output is written by the call that made it, not at the turn's end.
+const WRITE_INLINE: usize = 64 * 1024;
+
+/// What lies below the machine.
+enum Link {
+    /// Dropping the workflow abandons it.
+    Connecting {
+        _workflow: Workflow,
+    },
+    Up(Rc<Stream>),
+    Down,
+}
+
+/// A connection, as its loop owns it.
+pub(crate) struct Session {
+    me: Weak<Session>,
+    services: WeakServices,
+    key: Cell<Option<SessionKey>>,
+    machine: RefCell<Machine>,
+    callbacks: RefCell<ConnectionCallbacks>,
+    link: RefCell<Link>,
+    /// Bytes that have come and are not parsed: a cut frame, or what a panic left.
+    tail: RefCell<Vec<u8>>,
+    timer: Cell<Option<(Instant, TimerId)>>,
+    /// The loop will call `flush`.
+    dirty: Cell<bool>,
+    /// The loop will call `resume`.
+    resuming: Cell<bool>,
+    /// Events are being delivered further up the stack.
+    running: Cell<bool>,
+}
+
+impl Session {
+    /// Starts to connect. The loop owns the session until the connection has ended.
+    pub(crate) fn start(
+        services: &Services,
+        parameters: ConnectionParameters,
+        callbacks: ConnectionCallbacks,
+    ) -> Connection {
+        let session = Rc::new_cyclic(|me: &Weak<Session>| {
+            let done = {
+                let me = me.clone();
+                move |connected| {
+                    if let Some(session) = me.upgrade() {
+                        session.on_connected(connected);
+                    }
+                }
+            };
+            let (host, port) = (parameters.host(), parameters.port());
+            let workflow =
+                Workflow::start(services, host, port, parameters.socket_timeout(), Box::new(done));
+            Session {
+                me: me.clone(),
+                services: services.downgrade(),
+                key: Cell::new(None),
+                machine: RefCell::new(Machine::new(parameters)),
+                callbacks: RefCell::new(callbacks),
+                link: RefCell::new(Link::Connecting { _workflow: workflow }),
+                tail: RefCell::default(),
+                timer: Cell::new(None),
+                dirty: Cell::new(false),
+                resuming: Cell::new(false),
+                running: Cell::new(false),
+            }
+        });
+        session.key.set(Some(services.adopt(session.clone())));
+        Connection::new(session.me.clone())
+    }
+
+    /// Lets an API call work on the machine, then sees to what it caused. Closures that the call
+    /// does not take must outlive it: their drop may come back here.
+    #[inline]
+    pub(crate) fn with<R>(&self, call: impl FnOnce(&mut Machine) -> R) -> R {
+        let result = {
+            let mut machine = self.machine.borrow_mut();
+            if machine.output().needs_buffer()
+                && let Some(services) = self.services.upgrade()
+            {
+                machine.output().give_buffer(services.core().take_write_buffer());
+            }
+            call(&mut machine)
+        };
+        self.settle();
+        result
+    }
+
+    /// Looks at the machine; nothing follows from it.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&Machine) -> R) -> R {
+        look(&self.machine.borrow())
+    }
+
+    pub(crate) fn services(&self) -> Option<Services> {
+        self.services.upgrade()
+    }
+
+    pub(crate) fn stream(&self) -> Option<Rc<Stream>> {
+        match &*self.link.borrow() {
+            Link::Up(stream) => Some(Rc::clone(stream)),
+            Link::Connecting { .. } | Link::Down => None,
+        }
+    }
+
+    /// Sees to everything the machine may want after a change: output, a deadline, events.
+    #[inline]
+    fn settle(&self) {
+        let mut machine = self.machine.borrow_mut();
+        let waiting = machine.output().len();
+        let (deadline, events) = (machine.deadline(), machine.has_events());
+        drop(machine);
+        if waiting >= WRITE_INLINE {
+            self.write();
+        } else if waiting > 0 && !self.dirty.get() {
+            self.flush_later();
+        }
+        if deadline != self.timer.get().map(|(armed, _)| armed) {
+            self.arm(deadline);
+        }
+        if events && !self.running.get() {
+            self.resume_later();
+        }
+    }
+
+    fn flush_later(&self) {
+        let (Some(stream), Some(me)) = (self.stream(), self.me.upgrade()) else { return };
+        if stream.is_blocked() {
+            return;
+        }
+        if let Some(services) = self.services.upgrade() {
+            self.dirty.set(true);
+            services.mark_dirty(me);
+        }
+    }
+
+    /// Delivers events from the loop, since they must not come from inside an API call.
+    fn resume_later(&self) {
+        if self.resuming.replace(true) {
+            return;
+        }
+        let me = self.me.clone();
+        if let Some(services) = self.services.upgrade() {
+            services.add_callback(move || {
+                if let Some(session) = me.upgrade() {
+                    session.resume();
+                }
+            });
+        }
+    }
+
+    fn arm(&self, deadline: Option<Instant>) {
+        let Some(services) = self.services.upgrade() else { return };
+        if let Some((_, timer)) = self.timer.take() {
+            services.remove_timeout(timer);
+        }
+        let Some(deadline) = deadline else { return };
+        let me = self.me.clone();
+        let timer = services.add_timeout(deadline, move || {
+            if let Some(session) = me.upgrade() {
+                session.timer.set(None);
+                session.machine.borrow_mut().deadline_passed(deadline);
+                session.resume();
+            }
+        });
+        self.timer.set(Some((deadline, timer)));
+    }
+
+    // Output.
+
+    fn write(&self) {
+        let Some(stream) = self.stream() else { return };
+        let written = stream.write(self.machine.borrow_mut().output());
+        if written.is_err() {
+            // The peer may have said why before it went: that is read first, from the loop.
+            self.resume_later();
+        }
+        let buffer = self.machine.borrow_mut().output().take_buffer();
+        if let (Some(buffer), Some(services)) = (buffer, self.services.upgrade()) {
+            services.core().put_write_buffer(buffer);
+        }
+    }
+
+    /// Writes what waits, now. An error is told from the loop.
+    pub(crate) fn write_now(&self) {
+        self.write();
+        self.settle();
+    }
+
+    // Input.
+
+    fn on_connected(&self, connected: Result<OwnedFd, ConnectError>) {
+        let Some(services) = self.services.upgrade() else { return };
+        if self.machine.borrow().is_closed() {
+            return;
+        }
+        let opened = connected.map_err(Error::from).and_then(|socket| {
+            let owner: Weak<dyn StreamOwner> = self.me.clone();
+            Stream::open(&services, socket, owner).map_err(Error::from)
+        });
+        match opened {
+            Ok(stream) => {
+                drop(self.link.replace(Link::Up(stream)));
+                self.machine.borrow_mut().connected(services.now());
+                self.settle();
+            }
+            Err(error) => {
+                self.machine.borrow_mut().finish(error);
+                self.resume();
+            }
+        }
+    }
+
+    /// Delivers what waits to be delivered, and takes note of a failed write.
+    fn resume(&self) {
+        self.resuming.set(false);
+        let Some(services) = self.services.upgrade() else { return };
+        let _batch = services.core().batch();
+        if let Some(stream) = self.stream()
+            && let Some(error) = stream.take_write_error()
+        {
+            self.read(services.core(), &stream);
+            self.machine.borrow_mut().lost(StreamLost::Io(error));
+        }
+        self.take_in(services.core(), |_| Received::Bytes(0));
+    }
+
+    fn read(&self, core: &Rc<LoopCore>, stream: &Stream) -> bool {
+        self.take_in(core, |space| stream.read(space))
+    }
+
+    /// Fills the read buffer behind the tail, parses, delivers. Returns whether the stream was
+    /// seen to block.
+    fn take_in(&self, core: &Rc<LoopCore>, fill: impl FnOnce(&mut [u8]) -> Received) -> bool {
+        if self.running.get() {
+            return false;
+        }
+        let mut buffer = core.take_read_buffer();
+        let Some(bytes) = Arc::get_mut(&mut buffer) else {
+            unreachable!("the read buffer is kept only while nobody shares it");
+        };
+        let mut tail = self.tail.take();
+        let kept = tail.len();
+        bytes[..kept].copy_from_slice(&tail);
+        tail.clear();
+        self.tail.replace(tail);
+        let received = fill(&mut bytes[kept..]);
+        let filled = match &received {
+            Received::Bytes(count) => kept + count,
+            _ => kept,
+        };
+        let is_full = filled == buffer.len();
+        self.dispatch(core, &buffer, filled);
+        core.put_read_buffer(buffer);
+        match received {
+            Received::Bytes(count) => count > 0 && !is_full,
+            Received::Blocked => true,
+            Received::Lost(cause) => {
+                self.machine.borrow_mut().lost(cause);
+                self.resume_later();
+                true
+            }
+        }
+    }
+
+    fn dispatch(&self, core: &Rc<LoopCore>, buffer: &Arc<[u8]>, filled: usize) {
+        let mut run = Run { session: self, input: Input::new(buffer, filled) };
+        self.running.set(true);
+        loop {
+            let event = self.machine.borrow_mut().next(&mut run.input);
+            let Some(event) = event else { break };
+            self.deliver(core, event);
+        }
+        drop(run);
+        self.settle();
+    }
+
+    fn deliver(&self, core: &Rc<LoopCore>, event: Event<'_>) {
+        match event {
+            Event::Delivered { channel, consumer, on_message, delivery } => {
+                let mut lent = Lent { session: self, channel, consumer, on_message: Some(on_message) };
+                let handle = self.channel(channel);
+                self.call(core, || {
+                    if let Some(on_message) = &mut lent.on_message {
+                        on_message(&handle, &delivery);
+                    }
+                });
+            }
+            Event::Replied { channel, callback, result } => {
+                let channel = self.channel(channel);
+                self.call(core, || callback(&channel, result));
+            }
+            Event::Got { channel, callback, result } => {
+                let channel = self.channel(channel);
+                self.call(core, || callback(&channel, result));
+            }
+            Event::Returned { channel, message } => {
+                let told = self.observe(core, channel, |o| &mut o.on_return, |f, c| f(c, &message));
+                if !told {
+                    let method = message.method();
+                    log::warn!("a message came back: ({}) {}", method.reply_code, method.reply_text);
+                }
+            }
+            Event::Cancelled { channel, consumer_tag } => {
+                let told =
+                    self.observe(core, channel, |o| &mut o.on_cancel, |f, c| f(c, &consumer_tag));
+                if !told {
+                    log::warn!("the broker cancelled the consumer {consumer_tag}");
+                }
+            }
+            Event::ChannelClosed { channel, callbacks, error } => {
+                if callbacks.is_empty() && error_of_the_broker(&error) {
+                    log::warn!("channel {}: {error}", channel.number);
+                }
+                let channel = self.channel(channel);
+                for callback in callbacks {
+                    let (channel, error) = (&channel, error.clone());
+                    self.call(core, || callback(channel, error));
+                }
+            }
+            Event::Opened => {
+                let on_open = self.callbacks.borrow_mut().on_open.take();
+                if let Some(on_open) = on_open {
+                    self.call(core, || on_open(&self.connection()));
+                }
+            }
+            Event::Closed { error, was_open } => self.closed(core, error, was_open),
+            Event::Released(closures) => self.call(core, || drop(closures)),
+        }
+    }
+
+    /// Calls a user's closure. On a loop that must not unwind, a panic ends the connection.
+    #[inline]
+    fn call(&self, core: &LoopCore, call: impl FnOnce()) {
+        debug_assert!(self.machine.try_borrow_mut().is_ok(), "a callback with the machine borrowed");
+        if let Err(message) = core.call_user(call) {
+            self.machine.borrow_mut().panicked(message);
+        }
+    }
+
+    /// Calls every closure of a list that the channel keeps; they go back to their place, before
+    /// those that came meanwhile. Returns whether there was one.
+    fn observe<F>(
+        &self,
+        core: &LoopCore,
+        channel: ChannelId,
+        list: fn(&mut Observers) -> &mut Vec<F>,
+        mut call: impl FnMut(&mut F, &Channel),
+    ) -> bool {
+        let taken = match self.machine.borrow_mut().channel_mut(channel) {
+            Some(state) => std::mem::take(list(&mut state.observers)),
+            None => Vec::new(),
+        };
+        let mut lent = LentList { session: self, channel, list, closures: taken };
+        let handle = self.channel(channel);
+        for closure in &mut lent.closures {
+            self.call(core, || call(closure, &handle));
+        }
+        !lent.closures.is_empty()
+    }
+
+    /// The connection has ended: the stream goes first, then the user is told, then everything is
+    /// released.
+    fn closed(&self, core: &LoopCore, error: Error, was_open: bool) {
+        self.write();
+        self.take_down();
+        let services = self.services.upgrade();
+        let released = services.as_ref().zip(self.key.take()).map(|(s, key)| s.release(key));
+        let callbacks = std::mem::take(&mut *self.callbacks.borrow_mut());
+        let told = if was_open { callbacks.on_close } else { callbacks.on_open_error };
+        match told {
+            Some(told) => self.call(core, || told(&self.connection(), error)),
+            None if !was_open => {
+                if let Some(services) = services {
+                    services.unhandled_error(error);
+                }
+            }
+            None if !matches!(error, Error::ConnectionClosed(Closed { by: Party::Client, .. })) => {
+                log::error!("{error}");
+            }
+            None => {}
+        }
+        drop(released);
+    }
+
+    /// Lets go of the stream, or of the attempt to have one.
+    fn take_down(&self) {
+        self.arm(None);
+        self.tail.take();
+        if let Link::Up(stream) = self.link.replace(Link::Down) {
+            stream.close();
+        }
+    }
+
+    fn connection(&self) -> Connection {
+        Connection::new(self.me.clone())
+    }
+
+    fn channel(&self, id: ChannelId) -> Channel {
+        Channel::new(self.me.clone(), id)
+    }
+}
+
+fn error_of_the_broker(error: &Error) -> bool {
+    matches!(error, Error::ChannelClosed(Closed { by: Party::Broker, .. }))
+}
+
+impl LoopSession for Session {
+    fn flush(&self) {
+        self.dirty.set(false);
+        self.write();
+    }
+
+    fn abandon(&self) {
+        self.take_down();
+        // The user's closures drop with nothing borrowed: they may look at their connection.
+        let parameters = ConnectionParameters::default();
+        let mut machine = Machine::new(parameters);
+        machine.abandoned();
+        drop(self.machine.replace(machine));
+        drop(self.callbacks.take());
+    }
+}
+
+impl StreamOwner for Session {
+    fn readable(&self, stream: &Stream) -> bool {
+        let Some(services) = self.services.upgrade() else { return true };
+        self.read(services.core(), stream)
+    }
+
+    fn writable(&self) {
+        self.write();
+    }
+}
+
+/// One pass of deliveries. However it ends, what was not parsed is kept; if it ends in a panic, the
+/// loop comes back for it.
+struct Run<'s, 'b> {
+    session: &'s Session,
+    input: Input<'b>,
+}
+
+impl Drop for Run<'_, '_> {
+    fn drop(&mut self) {
+        self.session.running.set(false);
+        let rest = self.input.rest();
+        let mut tail = self.session.tail.borrow_mut();
+        if rest.is_empty() || self.session.machine.borrow().is_closed() {
+            // A connection at rest keeps no memory for what may come.
+            *tail = Vec::new();
+        } else {
+            tail.extend_from_slice(rest);
+        }
+        drop(tail);
+        if std::thread::panicking() {
+            self.session.resume_later();
+        }
+    }
+}
+
+/// A consumer's closure while it runs.
+struct Lent<'s> {
+    session: &'s Session,
+    channel: ChannelId,
+    consumer: ConsumerKey,
+    on_message: Option<OnMessage>,
+}
+
+impl Drop for Lent<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(on_message) = self.on_message.take() {
+            let mut machine = self.session.machine.borrow_mut();
+            let unused = machine.give_back(self.channel, self.consumer, on_message);
+            drop(machine);
+            drop(unused);
+        }
+    }
+}
+
+/// A list of a channel's closures while they run.
+struct LentList<'s, F> {
+    session: &'s Session,
+    channel: ChannelId,
+    list: fn(&mut Observers) -> &mut Vec<F>,
+    closures: Vec<F>,
+}
+
+impl<F> Drop for LentList<'_, F> {
+    fn drop(&mut self) {
+        let mut machine = self.session.machine.borrow_mut();
+        if let Some(state) = machine.channel_mut(self.channel) {
+            let list = (self.list)(&mut state.observers);
+            self.closures.append(list);
+            std::mem::swap(list, &mut self.closures);
+        }
+        drop(machine);
+    }
+}

@@ -1,0 +1,178 @@
+//! `amqp://user:password@host:port/vhost?key=value`, by RabbitMQ's URI rules.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+use super::credentials::PlainCredentials;
+use super::parameters::ConnectionParameters;
+use crate::error::ParametersError;
+
+impl FromStr for ConnectionParameters {
+    type Err = crate::Error;
+
+    /// Reads `amqp://user:password@host:port/vhost?key=value`. Everything but the scheme may be
+    /// left out; user, password, host and virtual host are percent-decoded. No path means the
+    /// virtual host `/`, a path of `/` alone the virtual host with the empty name, as RabbitMQ's
+    /// URI specification says. Keys: `channel_max`, `frame_max`, `locale`, `socket_timeout`,
+    /// `stack_timeout` (seconds).
+    ///
+    /// # Errors
+    /// [`Error::Parameters`](crate::Error::Parameters) for what cannot be read, for an unknown or
+    /// repeated key, and for a value outside its range. The text names the place, and never holds
+    /// the password.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(parse(text)?)
+    }
+}
+
+fn parse(text: &str) -> Result<ConnectionParameters, ParametersError> {
+    let url = Url::parse(text).map_err(|error| unreadable(error.to_string()))?;
+    match url.scheme() {
+        "amqp" => {}
+        "amqps" => return Err(unreadable("amqps needs TLS, which is not supported yet")),
+        other => return Err(unreadable(format!("the scheme is {other:?}, not amqp"))),
+    }
+    if url.fragment().is_some() {
+        return Err(unreadable("it has a fragment (a # in the password is written %23)"));
+    }
+    let mut parameters = ConnectionParameters::default();
+    if let Some(host) = url.host_str().filter(|host| !host.is_empty()) {
+        let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+        parameters.set_host(decode("host", host)?);
+    }
+    if let Some(port) = url.port() {
+        parameters.set_port(port);
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        let username = decode("user name", url.username())?;
+        let password = decode("password", url.password().unwrap_or(""))?;
+        parameters.set_credentials(PlainCredentials::new(username, password));
+    }
+    if let Some(virtual_host) = url.path().strip_prefix('/') {
+        if virtual_host.contains('/') {
+            return Err(unreadable("its path has two parts (a / in the virtual host is written %2F)"));
+        }
+        parameters.set_virtual_host(decode("virtual host", virtual_host)?)?;
+    }
+    set_query(&mut parameters, &url)?;
+    Ok(parameters)
+}
+
+fn set_query(parameters: &mut ConnectionParameters, url: &Url) -> Result<(), ParametersError> {
+    let mut seen = Vec::new();
+    for (key, value) in url.query_pairs() {
+        match &*key {
+            "channel_max" => parameters.set_channel_max(number(&key, &value)?)?,
+            "frame_max" => parameters.set_frame_max(number(&key, &value)?)?,
+            "locale" => parameters.set_locale(value)?,
+            "socket_timeout" => parameters.set_socket_timeout(Some(seconds(&key, &value)?))?,
+            "stack_timeout" => parameters.set_stack_timeout(Some(seconds(&key, &value)?))?,
+            _ => return Err(unreadable(format!("unknown key {key:?}"))),
+        };
+        if seen.contains(&key) {
+            return Err(unreadable(format!("the key {key:?} is there twice")));
+        }
+        seen.push(key);
+    }
+    Ok(())
+}
+
+fn unreadable(reason: impl Into<String>) -> ParametersError {
+    ParametersError::Url(reason.into())
+}
+
+fn decode(what: &str, text: &str) -> Result<String, ParametersError> {
+    match percent_decode_str(text).decode_utf8() {
+        Ok(text) => Ok(text.into_owned()),
+        Err(_) => Err(unreadable(format!("the {what} is not UTF-8"))),
+    }
+}
+
+fn number<T: FromStr>(key: &str, value: &str) -> Result<T, ParametersError> {
+    let out_of_range = |_| unreadable(format!("{key}={value:?} is not a number in its range"));
+    value.parse().map_err(out_of_range)
+}
+
+fn seconds(key: &str, value: &str) -> Result<Duration, ParametersError> {
+    let seconds: f64 = number(key, value)?;
+    Duration::try_from_secs_f64(seconds)
+        .map_err(|_| unreadable(format!("{key}={value:?} is not a number of seconds")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> ConnectionParameters {
+        text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    fn refusal(text: &str) -> String {
+        text.parse::<ConnectionParameters>().map(|p| panic!("{text}: {p:?}")).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn every_part_may_be_left_out() {
+        assert_eq!(read("amqp://"), ConnectionParameters::default());
+        assert_eq!(read("amqp://h").host(), "h");
+        assert_eq!(read("amqp://h:1").port(), 1);
+    }
+
+    #[test]
+    fn virtual_host_forms() {
+        assert_eq!(read("amqp://h").virtual_host(), "/");
+        assert_eq!(read("amqp://h/").virtual_host(), "");
+        assert_eq!(read("amqp://h/%2F").virtual_host(), "/");
+        assert_eq!(read("amqp://h/a%2fb").virtual_host(), "a/b");
+        assert_eq!(read("amqp://h/v").virtual_host(), "v");
+        assert!(refusal("amqp://h/a/b").contains("%2F"));
+    }
+
+    #[test]
+    fn parts_are_percent_decoded() {
+        let parameters = read("amqp://us%65r:p%40ss%3A@%68ost:10000/v%68ost");
+        assert_eq!(parameters.credentials(), &PlainCredentials::new("user", "p@ss:"));
+        assert_eq!(parameters.host(), "host");
+        assert_eq!(parameters.virtual_host(), "vhost");
+    }
+
+    #[test]
+    fn ip_version_6_hosts_lose_their_brackets() {
+        assert_eq!(read("amqp://[::1]:5/%2F").host(), "::1");
+    }
+
+    #[test]
+    fn keys_set_parameters() {
+        let parameters =
+            read("amqp://h?channel_max=7&frame_max=8192&stack_timeout=0.5&socket_timeout=3");
+        assert_eq!((parameters.channel_max(), parameters.frame_max()), (7, 8192));
+        assert_eq!(parameters.stack_timeout(), Some(Duration::from_millis(500)));
+        assert_eq!(parameters.socket_timeout(), Some(Duration::from_secs(3)));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        assert!(refusal("amqp://h?hartbeat=1").contains("hartbeat"));
+        assert!(refusal("amqp://h?locale=a&locale=b").contains("twice"));
+        assert!(refusal("amqp://h?frame_max=1").contains("frame_max"));
+        assert!(refusal("amqp://h?stack_timeout=-1").contains("stack_timeout"));
+        assert!(refusal("http://h").contains("http"));
+        assert!(refusal("h:5672/x").contains("not amqp"));
+        assert!(refusal("amqp://h:99999").contains("port"));
+        assert!(refusal("amqp://u:p#w@h").contains("%23") || refusal("amqp://u:p#w@h").contains("port"));
+        assert!(refusal("").contains("URL"));
+        assert!(refusal(&format!("amqp://h/{}", "v".repeat(256))).contains("virtual_host"));
+    }
+
+    #[test]
+    fn no_refusal_shows_the_password() {
+        for rest in ["h:99999", "h?x=1", "h/a/b", "h?frame_max=1", "h#f"] {
+            let text = refusal(&format!("amqp://user:geheim@{rest}"));
+            assert!(!text.contains("geheim"), "{text}");
+        }
+        assert!(!format!("{:?}", read("amqp://user:geheim@h")).contains("geheim"));
+    }
+}

@@ -1,0 +1,212 @@
+//! A connected byte stream on any loop: reads into the loop's buffer, writes what waits in one
+//! vectored call, watches for writability only while the socket does not take more.
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, IoSlice, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::{Rc, Weak};
+
+use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
+use socket2::Socket;
+
+use super::{FdHandler, FdKey, Interest, Ready, Services, WeakServices};
+use crate::connection::Output;
+use crate::error::{IoError, StreamLost};
+
+/// How many slices one vectored write takes. The kernel allows 1,024; past some dozens, one call
+/// more costs nothing beside the bytes it moves.
+const SLICES: usize = 64;
+
+/// What a read came to.
+pub(crate) enum Received {
+    Bytes(usize),
+    Blocked,
+    Lost(StreamLost),
+}
+
+/// Whoever a stream serves.
+pub(crate) trait StreamOwner {
+    /// There is something to [`read`](Stream::read). Returns whether reading was seen to block.
+    fn readable(&self, stream: &Stream) -> bool;
+    /// The socket takes more, after it did not.
+    fn writable(&self);
+}
+
+/// What has gone through a connection's stream so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Bytes read.
+    pub bytes_received: u64,
+    /// Bytes written.
+    pub bytes_sent: u64,
+    /// System calls that read.
+    pub reads: u64,
+    /// System calls that wrote.
+    pub writes: u64,
+}
+
+pub(crate) struct Stream {
+    socket: Socket,
+    services: WeakServices,
+    key: Cell<Option<FdKey>>,
+    owner: Weak<dyn StreamOwner>,
+    /// The socket takes nothing at the moment; write interest is on.
+    blocked: Cell<bool>,
+    /// Nothing can be written any more.
+    broken: Cell<bool>,
+    write_error: RefCell<Option<IoError>>,
+    counters: Cell<Counters>,
+}
+
+impl Stream {
+    /// Takes a connected socket, and watches it until [`close`](Self::close).
+    pub(crate) fn open(
+        services: &Services,
+        socket: OwnedFd,
+        owner: Weak<dyn StreamOwner>,
+    ) -> io::Result<Rc<Self>> {
+        let stream = Rc::new(Self {
+            socket: socket.into(),
+            services: services.downgrade(),
+            key: Cell::new(None),
+            owner,
+            blocked: Cell::new(false),
+            broken: Cell::new(false),
+            write_error: RefCell::new(None),
+            counters: Cell::default(),
+        });
+        #[cfg(target_vendor = "apple")]
+        stream.socket.set_nosigpipe(true)?;
+        stream.key.set(Some(services.add_fd(Interest::READ, stream.clone())?));
+        Ok(stream)
+    }
+
+    /// Whether the socket takes nothing more for now: `writable` will come.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked.get()
+    }
+
+    pub(crate) fn counters(&self) -> Counters {
+        self.counters.get()
+    }
+
+    /// The error that a write ended with, once.
+    pub(crate) fn take_write_error(&self) -> Option<IoError> {
+        self.write_error.take()
+    }
+
+    /// Reads once.
+    pub(crate) fn read(&self, space: &mut [u8]) -> Received {
+        if space.is_empty() {
+            return Received::Bytes(0);
+        }
+        let received = loop {
+            match (&self.socket).read(space) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                received => break received,
+            }
+        };
+        let mut counters = self.counters.get();
+        counters.reads += 1;
+        counters.bytes_received += received.as_ref().map_or(0, |count| *count as u64);
+        self.counters.set(counters);
+        match received {
+            Ok(0) => Received::Lost(StreamLost::EndOfStream),
+            Ok(count) => Received::Bytes(count),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Received::Blocked,
+            Err(error) => Received::Lost(StreamLost::Io(error.into())),
+        }
+    }
+
+    /// Writes until nothing waits or the socket takes no more; then the rest leaves when
+    /// `writable` comes. After an error, which [`take_write_error`](Self::take_write_error) gives,
+    /// output is thrown away.
+    pub(crate) fn write(&self, output: &mut Output) -> Result<(), ()> {
+        while !output.is_empty() && !self.broken.get() {
+            match self.send(output) {
+                Ok(sent) => output.advance(sent),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.set_blocked(true);
+                    return Ok(());
+                }
+                Err(error) => {
+                    self.broken.set(true);
+                    self.write_error.replace(Some(error.into()));
+                }
+            }
+        }
+        self.set_blocked(false);
+        if self.broken.get() {
+            output.clear();
+            return Err(());
+        }
+        Ok(())
+    }
+
+    fn send(&self, output: &Output) -> io::Result<usize> {
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let used = output.slices(&mut slices);
+        // A peer that is gone must be an error here, not a signal that ends the process.
+        #[cfg(not(target_vendor = "apple"))]
+        let flags = SendFlags::NOSIGNAL;
+        #[cfg(target_vendor = "apple")]
+        let flags = SendFlags::empty();
+        let sent =
+            sendmsg(&self.socket, &slices[..used], &mut SendAncillaryBuffer::default(), flags);
+        let mut counters = self.counters.get();
+        counters.writes += 1;
+        counters.bytes_sent += sent.map_or(0, |count| count as u64);
+        self.counters.set(counters);
+        Ok(sent?)
+    }
+
+    fn set_blocked(&self, blocked: bool) {
+        if self.blocked.replace(blocked) == blocked {
+            return;
+        }
+        let (Some(services), Some(key)) = (self.services.upgrade(), self.key.get()) else { return };
+        let interest = if blocked { Interest::READ | Interest::WRITE } else { Interest::READ };
+        if let Err(error) = services.modify_fd(key, interest) {
+            self.broken.set(true);
+            self.write_error.replace(Some(error.into()));
+        }
+    }
+
+    /// Takes the socket off the loop. It closes when nobody uses it any more, at the latest when
+    /// the loop has left this stream's handler.
+    pub(crate) fn close(&self) {
+        self.broken.set(true);
+        if let (Some(key), Some(services)) = (self.key.take(), self.services.upgrade()) {
+            services.remove_fd(key);
+        }
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl FdHandler for Stream {
+    fn on_ready(self: Rc<Self>, ready: Ready) -> Ready {
+        let (Some(services), Some(owner)) = (self.services.upgrade(), self.owner.upgrade()) else {
+            self.close();
+            return ready;
+        };
+        let _batch = services.core().batch();
+        let mut blocked = Ready::NONE;
+        if self.blocked.get() && ready.contains(Ready::WRITE) {
+            owner.writable();
+        }
+        if !ready.contains(Ready::WRITE) || self.blocked.get() {
+            // Asked for or not: nothing is to be written, or the socket has just refused it.
+            blocked = blocked | (ready & Ready::WRITE);
+        }
+        if ready.contains(Ready::READ) && self.key.get().is_some() && owner.readable(&self) {
+            blocked = blocked | Ready::READ;
+        }
+        blocked
+    }
+}
