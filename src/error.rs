@@ -169,7 +169,8 @@ pub enum ConnectError {
 }
 
 fn list(failures: &[(SocketAddr, IoError)]) -> String {
-    let texts: Vec<_> = failures.iter().map(|(address, cause)| format!("{address}: {cause}")).collect();
+    let texts: Vec<_> =
+        failures.iter().map(|(address, cause)| format!("{address}: {cause}")).collect();
     texts.join("; ")
 }
 
@@ -249,7 +250,9 @@ pub enum HandshakeError {
         limit: Duration,
     },
     /// The broker asks for limits below what AMQP or this client needs.
-    #[error("cannot agree on a frame size: the broker allows {broker} bytes, the minimum is {minimum}")]
+    #[error(
+        "cannot agree on a frame size: the broker allows {broker} bytes, the minimum is {minimum}"
+    )]
     Tuning {
         /// The broker's frame_max.
         broker: u32,

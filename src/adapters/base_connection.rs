@@ -31,3 +31,54 @@ pub trait BaseConnection: Deref<Target = Connection> {
     /// The services of the loop that drives it: timers, callbacks, the door for other threads.
     fn services(&self) -> &Services;
 }
+
+/// What makes a struct with the fields `connection` and `services` a connection like the others.
+macro_rules! adapter_connection {
+    ($Connection:ident) => {
+        impl std::ops::Deref for $Connection {
+            type Target = crate::Connection;
+
+            fn deref(&self) -> &crate::Connection {
+                &self.connection
+            }
+        }
+
+        impl crate::BaseConnection for $Connection {
+            fn services(&self) -> &crate::Services {
+                &self.services
+            }
+        }
+
+        impl std::fmt::Debug for $Connection {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_tuple(stringify!($Connection)).field(&self.connection).finish()
+            }
+        }
+    };
+}
+
+/// Declares the connection type of a loop that is not the crate's own.
+macro_rules! foreign_connection {
+    ($(#[$doc:meta])* pub struct $Connection:ident;) => {
+        $(#[$doc])*
+        pub struct $Connection {
+            connection: crate::Connection,
+            services: crate::Services,
+        }
+
+        impl $Connection {
+            /// Starts to connect, on services that others may share. Whatever happens is told to
+            /// the callbacks.
+            pub fn with_services(
+                parameters: crate::ConnectionParameters,
+                callbacks: crate::ConnectionCallbacks,
+                services: &crate::Services,
+            ) -> Self {
+                let session = crate::connection::Session::start(services, parameters, callbacks);
+                Self { connection: session, services: services.clone() }
+            }
+        }
+
+        adapter_connection!($Connection);
+    };
+}

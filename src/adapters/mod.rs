@@ -1,5 +1,6 @@
 //! One file per loop, each small: nothing but the loop's own primitives is left for it.
 
+#[macro_use]
 mod base_connection;
 mod select_connection;
 #[cfg(feature = "tokio")]

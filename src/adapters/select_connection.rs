@@ -1,9 +1,5 @@
 //! A connection on the crate's own loop.
 
-use std::fmt;
-use std::ops::Deref;
-
-use super::BaseConnection;
 use crate::connection::{Connection, ConnectionCallbacks, ConnectionParameters, Session};
 use crate::error::Result;
 use crate::io_services::Services;
@@ -66,22 +62,4 @@ impl SelectConnection {
     }
 }
 
-impl Deref for SelectConnection {
-    type Target = Connection;
-
-    fn deref(&self) -> &Connection {
-        &self.connection
-    }
-}
-
-impl BaseConnection for SelectConnection {
-    fn services(&self) -> &Services {
-        &self.services
-    }
-}
-
-impl fmt::Debug for SelectConnection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("SelectConnection").field(&self.connection).finish()
-    }
-}
+adapter_connection!(SelectConnection);

@@ -39,12 +39,7 @@ pub(crate) struct ConsumerKey {
 
 impl Consumers {
     /// Adds a consumer, under a tag of our own if `tag` is empty. The tag must not be in use.
-    pub(crate) fn add(
-        &mut self,
-        channel: u16,
-        tag: &ShortStr<'_>,
-        no_ack: bool,
-    ) -> Bytes {
+    pub(crate) fn add(&mut self, channel: u16, tag: &ShortStr<'_>, no_ack: bool) -> Bytes {
         let id = self.next_id;
         self.next_id += 1;
         let slot = self.slots.vacant_key();
@@ -55,7 +50,8 @@ impl Consumers {
             self.chosen.insert(tag.clone(), slot);
             tag
         };
-        let consumer = Consumer { tag: tag.clone(), id, on_message: None, no_ack, cancelling: false };
+        let consumer =
+            Consumer { tag: tag.clone(), id, on_message: None, no_ack, cancelling: false };
         self.slots.insert(consumer);
         tag
     }
@@ -92,7 +88,11 @@ impl Consumers {
 
     /// Puts a lent closure back, or gives it back to be dropped if its consumer has gone.
     #[inline]
-    pub(crate) fn give_back(&mut self, key: ConsumerKey, on_message: OnMessage) -> Option<OnMessage> {
+    pub(crate) fn give_back(
+        &mut self,
+        key: ConsumerKey,
+        on_message: OnMessage,
+    ) -> Option<OnMessage> {
         match self.slots.get_mut(key.slot) {
             Some(consumer) if consumer.id == key.id => {
                 consumer.on_message = Some(on_message);

@@ -8,8 +8,8 @@ use super::state::{ChannelId, ChannelState, Observers, Wire};
 use crate::connection::{Connection, Session};
 use crate::error::{Error, Misuse, ProtocolError, PublishError, Result};
 use crate::protocol::{
-    BasicProperties, EncodeMethod, Method, ReplyMethod, Request, ShortStr, basic, channel, exchange,
-    queue, tx,
+    BasicProperties, EncodeMethod, Method, ReplyMethod, Request, ShortStr, basic, channel,
+    exchange, queue, tx,
 };
 
 /// A handle on a channel: cheap to clone, free to drop.

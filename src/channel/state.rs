@@ -228,11 +228,15 @@ impl ChannelState {
         }
         let close_is_sent = self.requests.awaits::<channel::Close<'_>>();
         match method {
-            Method::Channel(channel::Method::Close(close)) => Ok(self.closed_by_broker(wire, close)),
+            Method::Channel(channel::Method::Close(close)) => {
+                Ok(self.closed_by_broker(wire, close))
+            }
             Method::Channel(channel::Method::CloseOk(_)) if close_is_sent => {
                 self.requests.complete(method.ids(), wire.output);
                 match &self.state {
-                    State::Closing(reason) => Ok(Outcome::Ended(Error::ChannelClosed(reason.clone()))),
+                    State::Closing(reason) => {
+                        Ok(Outcome::Ended(Error::ChannelClosed(reason.clone())))
+                    }
                     _ => Ok(Outcome::Nothing),
                 }
             }
@@ -251,7 +255,9 @@ impl ChannelState {
             Method::Basic(basic::Method::Return(method)) => {
                 Ok(Outcome::Content(ContentMethod::Return(method)))
             }
-            Method::Basic(basic::Method::GetOk(method)) if self.requests.awaits::<basic::Get<'_>>() => {
+            Method::Basic(basic::Method::GetOk(method))
+                if self.requests.awaits::<basic::Get<'_>>() =>
+            {
                 Ok(Outcome::Content(ContentMethod::GetOk(method)))
             }
             Method::Basic(basic::Method::Cancel(cancel)) => Ok(self.cancelled(wire, cancel)),
@@ -436,7 +442,12 @@ impl ChannelState {
 }
 
 /// Encodes a method of fixed size, which no limit can refuse.
-fn encode_infallibly<M: EncodeMethod>(output: &mut Output, frame_max: u32, channel: u16, method: &M) {
+fn encode_infallibly<M: EncodeMethod>(
+    output: &mut Output,
+    frame_max: u32,
+    channel: u16,
+    method: &M,
+) {
     if let Err(error) = encode_method(output.encoded(), frame_max, channel, method) {
         unreachable!("{}: {error}", M::NAME);
     }

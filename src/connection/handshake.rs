@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
+use super::event::Event;
 use super::machine::{Machine, State};
 use super::parameters::ConnectionParameters;
 use super::tuning::Limits;
-use super::event::Event;
 use crate::error::{Closed, Error, HandshakeError, Party, Phase, ProtocolError};
 use crate::protocol::{FieldTable, FieldValue, PROTOCOL_HEADER, connection, reply_code};
 

@@ -39,6 +39,7 @@ pub(super) enum State {
 }
 
 /// What parsing came to.
+#[expect(clippy::large_enum_variant, reason = "returned and taken apart at once, never kept")]
 enum Cut<'b> {
     Event(Event<'b>),
     /// Something was consumed; perhaps events were queued.
@@ -113,7 +114,7 @@ impl Machine {
 
     /// Acts on a deadline. Too early a call does nothing.
     pub(crate) fn deadline_passed(&mut self, now: Instant) {
-        if !self.deadline.take_if(|deadline| *deadline <= now).is_some() {
+        if self.deadline.take_if(|deadline| *deadline <= now).is_none() {
             return;
         }
         match &self.state {
@@ -352,20 +353,18 @@ impl Machine {
         };
         let mut wire = Wire { output: &mut self.output, events: &mut self.events, frame_max };
         match channel.on_method(&mut wire, method)? {
-            Outcome::Content(method) => {
-                match look_ahead(input, size, frame.channel, frame_max)? {
-                    Lookahead::Cut => return Ok(Cut::NeedMore),
-                    Lookahead::InParts => {
-                        input.consume(size);
-                        channel.begin_content(method);
-                    }
-                    Lookahead::Whole(content, content_size) => {
-                        input.consume(size + content_size);
-                        let event = channel.on_content(&mut wire, method, content);
-                        return Ok(self.told(event));
-                    }
+            Outcome::Content(method) => match look_ahead(input, size, frame.channel, frame_max)? {
+                Lookahead::Cut => return Ok(Cut::NeedMore),
+                Lookahead::InParts => {
+                    input.consume(size);
+                    channel.begin_content(method);
                 }
-            }
+                Lookahead::Whole(content, content_size) => {
+                    input.consume(size + content_size);
+                    let event = channel.on_content(&mut wire, method, content);
+                    return Ok(self.told(event));
+                }
+            },
             Outcome::Nothing => input.consume(size),
             Outcome::Event(event) => {
                 input.consume(size);

@@ -299,7 +299,8 @@ impl Session {
     fn deliver(&self, core: &Rc<LoopCore>, event: Event<'_>) {
         match event {
             Event::Delivered { channel, consumer, on_message, delivery } => {
-                let mut lent = Lent { session: self, channel, consumer, on_message: Some(on_message) };
+                let mut lent =
+                    Lent { session: self, channel, consumer, on_message: Some(on_message) };
                 let handle = self.channel(channel);
                 self.call(core, || {
                     if let Some(on_message) = &mut lent.on_message {
@@ -319,7 +320,11 @@ impl Session {
                 let told = self.observe(core, channel, |o| &mut o.on_return, |f, c| f(c, &message));
                 if !told {
                     let method = message.method();
-                    log::warn!("a message came back: ({}) {}", method.reply_code, method.reply_text);
+                    log::warn!(
+                        "a message came back: ({}) {}",
+                        method.reply_code,
+                        method.reply_text
+                    );
                 }
             }
             Event::Cancelled { channel, consumer_tag } => {
@@ -353,7 +358,10 @@ impl Session {
     /// Calls a user's closure. On a loop that must not unwind, a panic ends the connection.
     #[inline]
     fn call(&self, core: &LoopCore, call: impl FnOnce()) {
-        debug_assert!(self.machine.try_borrow_mut().is_ok(), "a callback with the machine borrowed");
+        debug_assert!(
+            self.machine.try_borrow_mut().is_ok(),
+            "a callback with the machine borrowed"
+        );
         if let Err(message) = core.call_user(call) {
             self.machine.borrow_mut().panicked(message);
         }

@@ -53,7 +53,9 @@ fn parse(text: &str) -> Result<ConnectionParameters, ParametersError> {
     }
     if let Some(virtual_host) = url.path().strip_prefix('/') {
         if virtual_host.contains('/') {
-            return Err(unreadable("its path has two parts (a / in the virtual host is written %2F)"));
+            return Err(unreadable(
+                "its path has two parts (a / in the virtual host is written %2F)",
+            ));
         }
         parameters.set_virtual_host(decode("virtual host", virtual_host)?)?;
     }
@@ -111,7 +113,10 @@ mod tests {
     }
 
     fn refusal(text: &str) -> String {
-        text.parse::<ConnectionParameters>().map(|p| panic!("{text}: {p:?}")).unwrap_err().to_string()
+        text.parse::<ConnectionParameters>()
+            .map(|p| panic!("{text}: {p:?}"))
+            .unwrap_err()
+            .to_string()
     }
 
     #[test]
@@ -162,7 +167,9 @@ mod tests {
         assert!(refusal("http://h").contains("http"));
         assert!(refusal("h:5672/x").contains("not amqp"));
         assert!(refusal("amqp://h:99999").contains("port"));
-        assert!(refusal("amqp://u:p#w@h").contains("%23") || refusal("amqp://u:p#w@h").contains("port"));
+        assert!(
+            refusal("amqp://u:p#w@h").contains("%23") || refusal("amqp://u:p#w@h").contains("port")
+        );
         assert!(refusal("").contains("URL"));
         assert!(refusal(&format!("amqp://h/{}", "v".repeat(256))).contains("virtual_host"));
     }

@@ -202,10 +202,10 @@ impl FdHandler for Stream {
         }
         if !ready.contains(Ready::WRITE) || self.blocked.get() {
             // Asked for or not: nothing is to be written, or the socket has just refused it.
-            blocked = blocked | (ready & Ready::WRITE);
+            blocked |= ready & Ready::WRITE;
         }
         if ready.contains(Ready::READ) && self.key.get().is_some() && owner.readable(&self) {
-            blocked = blocked | Ready::READ;
+            blocked |= Ready::READ;
         }
         blocked
     }
