@@ -214,6 +214,20 @@ method_table! {
     /// Queues: where messages wait.
     50 queue Queue<'a> {
         /// Creates a queue, or checks that it is as described.
+        ///
+        /// ```
+        /// use haypile::protocol::{EncodeMethod, FieldTable, queue};
+        ///
+        /// let declare = queue::Declare {
+        ///     queue: "tasks".into(),
+        ///     durable: true,
+        ///     arguments: FieldTable::new().with("x-queue-type", "quorum")?,
+        ///     ..Default::default()
+        /// };
+        /// assert_eq!(queue::Declare::NAME, "queue.declare");
+        /// assert!(declare.encoded_len().is_ok());
+        /// # Ok::<(), haypile::protocol::EncodeError>(())
+        /// ```
         10 "declare" Declare<'a> -> DeclareOk<'static> {
             _: u16,
             /// The name of the queue; empty, and the broker makes one up.
