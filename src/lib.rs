@@ -72,7 +72,7 @@
 //! # Features
 //!
 //! - `tokio`: `TokioConnection`, on a `LocalSet`.
-#![warn(missing_docs)]
+#![warn(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 mod adapters;
 mod channel;

@@ -135,11 +135,11 @@ fn a_hundred_thousand_small_messages_allocate_nothing_each<H: Host>() {
         let delivery_tag = delivery.delivery_tag();
         channel.basic_ack(basic::Ack { delivery_tag, multiple: false }).expect("open");
         // What a program keeps is its own: a copy, for a body this small.
-        if received % 100 == 0 {
+        if received.is_multiple_of(100) {
             keep.borrow_mut().push(delivery.to_bytes());
         }
         // The next batch goes out when this one has come back.
-        if received % BATCH == 0 && received < WARM_UP + MEASURED {
+        if received.is_multiple_of(BATCH) && received < WARM_UP + MEASURED {
             publish(channel, &queue.borrow());
         }
         if received == WARM_UP {
