@@ -399,7 +399,9 @@ fn a_hundred_channels_on_one_connection<H: Host>() {
                             done(channel);
                         }
                     };
-                    channel.basic_consume(consume, on_message, |_, ok| assert!(ok.is_ok())).unwrap();
+                    channel
+                        .basic_consume(consume, on_message, |_, ok| assert!(ok.is_ok()))
+                        .unwrap();
                     publish(channel, &queue, queue.clone());
                 });
             };

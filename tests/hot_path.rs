@@ -125,7 +125,7 @@ fn a_hundred_thousand_small_messages_allocate_nothing_each<H: Host>() {
     }
 
     let kept = Rc::new(RefCell::new(Vec::with_capacity((WARM_UP + MEASURED) as usize / 100)));
-    let (keep, mut received) = (Rc::clone(&kept), 0);
+    let (keep, mut received) = (Rc::clone(&kept), 0_u64);
     let mut before = None;
     let after = Rc::new(Cell::new(None));
     let (result, to) = (Rc::clone(&after), Rc::new(RefCell::new(Rc::<str>::from(""))));
