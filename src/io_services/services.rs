@@ -69,7 +69,7 @@ impl Services {
     /// Calls `callback` in the loop's next turn, after those added before it. A turn runs those
     /// that it finds: one that adds itself again starves nobody.
     pub fn add_callback(&self, callback: impl FnOnce() + 'static) {
-        if self.core().add_callback(Box::new(callback)) {
+        if self.core().add_callback(callback) {
             self.defer();
         }
     }
