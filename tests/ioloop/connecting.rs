@@ -28,7 +28,7 @@ fn connect(ioloop: &IOLoop, address: SocketAddr, timeout: Option<Duration>) -> O
 }
 
 /// A listener that takes no more connections, and those that fill it.
-fn full_listener() -> (Socket, Vec<Socket>, SocketAddr) {
+pub(crate) fn full_listener() -> (Socket, Vec<Socket>, SocketAddr) {
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     listener.listen(0).unwrap();
@@ -55,7 +55,7 @@ fn a_connected_socket_is_handed_over_non_blocking() {
     let ioloop = IOLoop::new().unwrap();
     let address = listener.local_addr().unwrap();
     let socket = connect(&ioloop, address, Some(Duration::from_secs(10))).unwrap();
-    assert!(rustix_flags_nonblocking(&socket));
+    assert!(is_nonblocking(&socket));
     let stream = TcpStream::from(socket);
     assert_eq!(stream.peer_addr().unwrap(), address);
     assert_nothing_is_left(ioloop.services());
@@ -64,7 +64,7 @@ fn a_connected_socket_is_handed_over_non_blocking() {
     run(&ioloop);
 }
 
-fn rustix_flags_nonblocking(fd: &OwnedFd) -> bool {
+fn is_nonblocking(fd: &OwnedFd) -> bool {
     socket2::SockRef::from(fd).nonblocking().unwrap()
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
-use haypile::{FdHandler, FdKey, Interest, IoServices, LoopCore, LoopError, Services};
+use haypile::{FdHandler, FdKey, Interest, IoServices, LoopCore, LoopError, Ready, Services};
 
 use crate::{Drops, Trace, keep};
 
@@ -29,20 +29,29 @@ impl Wakes {
 
 struct Host {
     core: Rc<LoopCore>,
+    /// The one descriptor that it can watch.
+    watched: RefCell<Option<Rc<dyn FdHandler>>>,
+    can_watch: Cell<bool>,
     timer: Cell<Option<Instant>>,
     asked: Trace<&'static str>,
 }
 
 impl IoServices for Host {
-    fn add_fd(&self, _: Interest, _: Rc<dyn FdHandler>) -> io::Result<FdKey> {
-        Err(io::ErrorKind::Unsupported.into())
+    fn add_fd(&self, _: Interest, handler: Rc<dyn FdHandler>) -> io::Result<FdKey> {
+        if !self.can_watch.get() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        self.watched.replace(Some(handler));
+        Ok(FdKey(0))
     }
 
     fn modify_fd(&self, _: FdKey, _: Interest) -> io::Result<()> {
         Err(io::ErrorKind::NotFound.into())
     }
 
-    fn remove_fd(&self, _: FdKey) {}
+    fn remove_fd(&self, _: FdKey) {
+        self.watched.take();
+    }
 
     fn set_timer(&self, deadline: Option<Instant>) {
         self.timer.set(deadline);
@@ -61,7 +70,13 @@ impl IoServices for Host {
 fn host() -> (Services, Rc<Host>, Arc<Wakes>) {
     let wakes = Arc::new(Wakes::default());
     let core = LoopCore::new(Waker::from(Arc::clone(&wakes)));
-    let host = Rc::new(Host { core, timer: Cell::new(None), asked: Trace::new() });
+    let host = Rc::new(Host {
+        core,
+        watched: RefCell::default(),
+        can_watch: Cell::new(false),
+        timer: Cell::new(None),
+        asked: Trace::new(),
+    });
     (Services::from(Rc::clone(&host) as Rc<dyn IoServices>), host, wakes)
 }
 
@@ -221,4 +236,37 @@ fn an_adapter_that_cannot_watch_fails_a_connect_from_its_turn() {
     assert_eq!(services.core().turn(), None);
     let outcome = outcome.take().unwrap().unwrap_err();
     assert_eq!(outcome.kind(), io::ErrorKind::Unsupported);
+}
+
+/// The handler is held by the dispatch, and with it the socket that is handed over.
+#[test]
+fn a_host_may_hold_a_handler_while_it_dispatches() {
+    let (services, host, _) = host();
+    host.can_watch.set(true);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let connected = Rc::new(Cell::new(None));
+    let c = Rc::clone(&connected);
+    services.connect_socket(address, None, move |result| c.set(Some(result.unwrap())));
+    let handler = host.watched.borrow().clone().unwrap();
+    Rc::clone(&handler).on_ready(Ready::WRITE);
+    assert!(host.watched.borrow().is_none());
+    drop(handler);
+    let stream = std::net::TcpStream::from(connected.take().unwrap());
+    assert_eq!(stream.peer_addr().unwrap(), address);
+}
+
+#[test]
+fn a_connect_sees_through_spurious_readiness() {
+    let (services, host, _) = host();
+    host.can_watch.set(true);
+    let (_listener, _fillers, address) = crate::connecting::full_listener();
+    let timeout = Some(Duration::from_secs(3600));
+    services.connect_socket(address, timeout, |_| panic!("not connected")).cancel();
+    let attempt = services.connect_socket(address, timeout, |_| panic!("not connected"));
+    let handler = host.watched.borrow().clone().unwrap();
+    assert_eq!(handler.on_ready(Ready::WRITE), Ready::WRITE);
+    attempt.cancel();
+    assert!(host.watched.borrow().is_none());
+    assert_eq!(host.timer.get(), None);
 }
