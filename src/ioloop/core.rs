@@ -295,7 +295,7 @@ impl LoopCore {
 }
 
 /// For connections.
-#[allow(dead_code, reason = "connections come by another branch")]
+#[allow(dead_code, reason = "until connections use them")]
 impl LoopCore {
     /// Owns `session` until [`release`](Self::release). A detached core does not take it.
     pub(crate) fn adopt(&self, session: Rc<dyn Session>) -> SessionKey {
