@@ -75,7 +75,8 @@ impl Drop for BatchGuard<'_> {
             return;
         }
         if std::thread::panicking() {
-            // No user code in an unwind: the next turn flushes.
+            // No user code in an unwind: the next turn flushes, and runs the timers of this batch
+            // and remote posts, whose wake has been taken.
             core.batches.wake_after();
         } else {
             core.flush_dirty();

@@ -177,12 +177,9 @@ impl LoopCore {
         self.batches.depth() > 0
     }
 
-    /// Whether there is something to do without waiting.
+    /// Whether there is something to do without waiting. Of remote posts the waker tells.
     pub(super) fn is_pending(&self) -> bool {
-        !self.posted.borrow().is_empty()
-            || self.timers.borrow().has_due()
-            || self.batches.has_dirty()
-            || !self.remote.is_empty()
+        !self.posted.borrow().is_empty() || self.batches.has_dirty()
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
@@ -304,7 +301,7 @@ impl LoopCore {
 }
 
 /// For connections.
-#[allow(dead_code, reason = "connections come by another branch")]
+#[allow(dead_code, reason = "until connections use them")]
 impl LoopCore {
     /// Owns `session` until [`release`](Self::release). A detached core does not take it.
     pub(crate) fn adopt(&self, session: Rc<dyn Session>) -> SessionKey {

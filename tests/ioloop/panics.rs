@@ -61,7 +61,6 @@ fn of_a_timer() {
     assert_eq!(trace.take(), ["second", "third"]);
 }
 
-/// Regression: a batch of which only removed timers are left kept the loop from sleeping.
 #[test]
 fn of_a_timer_with_the_rest_of_its_batch_removed() {
     let ioloop = IOLoop::new().unwrap();

@@ -169,6 +169,22 @@ fn times_beyond_all_bounds_saturate() {
     assert!(fired.get());
 }
 
+/// The wait was set for a later deadline, in the turn before.
+#[test]
+fn a_new_first_timer_ends_the_wait_sooner() {
+    let ioloop = IOLoop::new().unwrap();
+    let stream = std::os::unix::net::UnixStream::pair().unwrap().0;
+    let key = Rc::new(Cell::new(None));
+    let k = Rc::clone(&key);
+    let handler = move |ioloop: &haypile::LoopHandle, _| {
+        ioloop.remove_handler(k.get().unwrap());
+        let handle = ioloop.clone();
+        ioloop.call_later(MS, move || handle.stop());
+    };
+    key.set(Some(ioloop.add_handler(stream, haypile::Ready::WRITE, handler).unwrap()));
+    run(&ioloop);
+}
+
 /// The wait was set for a deadline that is gone: the later one must be kept all the same.
 #[test]
 fn a_removed_first_timer_leaves_the_others_exact() {
