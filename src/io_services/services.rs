@@ -81,7 +81,6 @@ impl Services {
 }
 
 /// For connections.
-#[allow(dead_code, reason = "until connections use them")]
 impl Services {
     /// Has the loop own `session`, and the host run on while there is one.
     pub(crate) fn adopt(&self, session: Rc<dyn Session>) -> SessionKey {

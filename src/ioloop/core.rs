@@ -301,7 +301,6 @@ impl LoopCore {
 }
 
 /// For connections.
-#[allow(dead_code, reason = "until connections use them")]
 impl LoopCore {
     /// Owns `session` until [`release`](Self::release). A detached core does not take it.
     pub(crate) fn adopt(&self, session: Rc<dyn Session>) -> SessionKey {
