@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::channels::Channels;
 use super::event::Event;
+use super::handshake::Greeting;
 use super::input::Input;
 use super::output::Output;
 use super::parameters::ConnectionParameters;
@@ -304,11 +305,15 @@ impl Machine {
 
     fn cut<'b>(&mut self, input: &mut Input<'b>) -> Result<Cut<'b>, ProtocolError> {
         let rest = input.rest();
-        if matches!(self.state, State::Handshake(Phase::Protocol))
-            && let Some(error) = super::handshake::not_amqp(rest)
-        {
-            self.finish(error.into());
-            return Ok(Cut::Progress);
+        if matches!(self.state, State::Handshake(Phase::Protocol)) {
+            match super::handshake::greeting(rest) {
+                Greeting::Frame => {}
+                Greeting::Cut => return Ok(Cut::NeedMore),
+                Greeting::Refused(error) => {
+                    self.finish(error.into());
+                    return Ok(Cut::Progress);
+                }
+            }
         }
         let Some((frame, size)) = Frame::parse(rest, self.limits.frame_max)? else {
             return Ok(Cut::NeedMore);
