@@ -244,9 +244,9 @@ impl ChannelState {
             // method before them.
             _ if close_is_sent => Ok(Outcome::Nothing),
             Method::Channel(channel::Method::Flow(channel::Flow { active })) => {
+                // At once: behind a Close that waits it would come when the channel has gone.
                 let reply = channel::FlowOk { active };
-                let output = self.requests.content(wire.output);
-                encode_infallibly(output, wire.frame_max, channel, &reply);
+                encode_infallibly(wire.output, wire.frame_max, channel, &reply);
                 Ok(Outcome::Nothing)
             }
             Method::Basic(basic::Method::Deliver(method)) => {
