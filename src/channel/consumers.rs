@@ -116,6 +116,13 @@ impl Consumers {
         Some(self.slots.remove(slot).on_message)
     }
 
+    /// Removes the consumer of this tag that the user has cancelled. There is none if the broker's
+    /// own cancel crossed the user's, and another consumer may have the tag by now.
+    pub(crate) fn remove_cancelled(&mut self, tag: &[u8]) -> Option<Option<OnMessage>> {
+        let slot = self.find(tag)?;
+        if self.slots[slot].cancelling { self.remove(tag) } else { None }
+    }
+
     /// Removes all; the closures are the caller's to drop.
     pub(crate) fn take_all(&mut self) -> Vec<OnMessage> {
         self.chosen.clear();

@@ -313,7 +313,7 @@ impl ChannelState {
                 self.state = State::Open;
             }
             Method::Basic(basic::Method::CancelOk(ok)) => {
-                let on_message = self.consumers.remove(ok.consumer_tag.as_bytes());
+                let on_message = self.consumers.remove_cancelled(ok.consumer_tag.as_bytes());
                 wire.events.push_back(Event::Released(Box::new(on_message)));
             }
             _ => {}
