@@ -278,8 +278,9 @@ impl ChannelState {
         };
         encode_infallibly(wire.output, wire.frame_max, self.id.number, &channel::CloseOk {});
         if self.requests.awaits::<channel::Close<'_>>() {
-            // The two Closes crossed. The broker still answers ours.
+            // The two Closes crossed. The broker still answers ours, but finishes no message.
             self.state = State::Closing(reason);
+            self.assembly = None;
             return Outcome::Nothing;
         }
         Outcome::Ended(Error::ChannelClosed(reason))
