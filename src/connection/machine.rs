@@ -34,7 +34,7 @@ pub(super) enum State {
     /// The user has closed it. Close leaves once every channel's requests are answered.
     Closing {
         reason: Closed,
-        sent: bool,
+        unsent: Option<connection::Close<'static>>,
     },
     Closed,
 }
@@ -140,7 +140,7 @@ impl Machine {
         let error = match &self.state {
             State::Handshake(phase) => HandshakeError::Lost { phase: *phase, cause }.into(),
             // All was said; only the broker's answer is missing.
-            State::Closing { reason, sent: true } => Error::ConnectionClosed(reason.clone()),
+            State::Closing { reason, unsent: None } => Error::ConnectionClosed(reason.clone()),
             _ => cause.into(),
         };
         self.finish(error);
@@ -230,9 +230,10 @@ impl Machine {
         // The text must fit before anything changes.
         let close = connection::Close { reply_code, reply_text, class_id: 0, method_id: 0 };
         close.encoded_len()?;
+        let close = close.into_owned();
         let reply_text = close.reply_text.to_string();
         let reason = Closed { by: Party::Client, reply_code, reply_text, cause: (0, 0) };
-        self.state = State::Closing { reason, sent: false };
+        self.state = State::Closing { reason, unsent: Some(close) };
         self.deadline = self.parameters.stack_timeout().and_then(|limit| now.checked_add(limit));
         self.close_if_idle();
         Ok(())
@@ -240,13 +241,10 @@ impl Machine {
 
     /// Sends the user's Close once no channel waits for anything.
     fn close_if_idle(&mut self) {
-        let State::Closing { reason, sent: sent @ false } = &mut self.state else { return };
-        if !self.channels.all_idle() {
-            return;
+        let State::Closing { unsent, .. } = &mut self.state else { return };
+        if let Some(close) = unsent.take_if(|_| self.channels.all_idle()) {
+            self.tell(&close);
         }
-        *sent = true;
-        let (reply_code, reply_text) = (reason.reply_code, reason.reply_text.clone().into());
-        self.tell(&connection::Close { reply_code, reply_text, class_id: 0, method_id: 0 });
     }
 
     /// Opens a channel. `on_open` is taken only on success.
@@ -462,11 +460,11 @@ impl Machine {
                 self.tell(&connection::CloseOk {});
                 self.finish(Error::ConnectionClosed(reason));
             }
-            (connection::Method::CloseOk(_), State::Closing { reason, sent: true }) => {
+            (connection::Method::CloseOk(_), State::Closing { reason, unsent: None }) => {
                 let error = Error::ConnectionClosed(reason.clone());
                 self.finish(error);
             }
-            (_, State::Closing { sent: true, .. }) => {}
+            (_, State::Closing { unsent: None, .. }) => {}
             (method, State::Handshake(phase)) => {
                 let phase = *phase;
                 return self.on_handshake_method(phase, method, unexpected);
