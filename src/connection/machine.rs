@@ -179,15 +179,19 @@ impl Machine {
 
     /// Puts a Close into the output that nobody will wait to see answered.
     fn send_close(&mut self, reply_code: u16, mut reply_text: String) {
-        if !matches!(self.state, State::Connecting | State::Handshake(Phase::Protocol)) {
-            let mut end = reply_text.len().min(255);
-            while !reply_text.is_char_boundary(end) {
-                end -= 1;
-            }
-            reply_text.truncate(end);
-            let reply_text = reply_text.into();
-            self.tell(&connection::Close { reply_code, reply_text, class_id: 0, method_id: 0 });
+        match self.state {
+            State::Connecting | State::Handshake(Phase::Protocol) => return,
+            // Nothing follows a Close, nor the answer to one.
+            State::Closing { unsent: None, .. } | State::Closed => return,
+            State::Handshake(_) | State::Open | State::Closing { .. } => {}
         }
+        let mut end = reply_text.len().min(255);
+        while !reply_text.is_char_boundary(end) {
+            end -= 1;
+        }
+        reply_text.truncate(end);
+        let reply_text = reply_text.into();
+        self.tell(&connection::Close { reply_code, reply_text, class_id: 0, method_id: 0 });
     }
 
     // What the user asks for.
