@@ -270,12 +270,7 @@ impl ChannelState {
         wire: &mut Wire<'_>,
         close: channel::Close<'b>,
     ) -> Outcome<'b> {
-        let reason = Closed {
-            by: Party::Broker,
-            reply_code: close.reply_code,
-            reply_text: close.reply_text.to_string(),
-            cause: (close.class_id, close.method_id),
-        };
+        let reason = broker_closed_channel(&close);
         encode_infallibly(wire.output, wire.frame_max, self.id.number, &channel::CloseOk {});
         if self.requests.awaits::<channel::Close<'_>>() {
             // The two Closes crossed. The broker still answers ours, but finishes no message.
@@ -439,6 +434,16 @@ impl ChannelState {
         events.push_back(Event::ChannelClosed { channel, callbacks, error: error.clone() });
         let closures = (self.consumers.take_all(), self.observers);
         events.push_back(Event::Released(Box::new(closures)));
+    }
+}
+
+/// The reason that a broker's Close gives.
+pub(crate) fn broker_closed_channel(close: &channel::Close<'_>) -> Closed {
+    Closed {
+        by: Party::Broker,
+        reply_code: close.reply_code,
+        reply_text: close.reply_text.to_string(),
+        cause: (close.class_id, close.method_id),
     }
 }
 

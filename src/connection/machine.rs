@@ -16,14 +16,14 @@ use super::parameters::ConnectionParameters;
 use super::tuning::Limits;
 use crate::channel::{
     ChannelId, ChannelState, Completion, ConsumerKey, Lookahead, OnMessage, Outcome, Wire,
-    look_ahead,
+    broker_closed_channel, look_ahead,
 };
 use crate::error::{
     Closed, ConnectError, Error, HandshakeError, Misuse, Party, Phase, ProtocolError, StreamLost,
 };
 use crate::protocol::{
-    DecodeMethod, EncodeMethod, FieldTable, Frame, FrameKind, Method, ShortStr, basic, connection,
-    encode_method,
+    DecodeMethod, EncodeMethod, FieldTable, Frame, FrameKind, Method, ShortStr, basic, channel,
+    connection, encode_method,
 };
 
 pub(super) enum State {
@@ -322,6 +322,12 @@ impl Machine {
         };
         match frame.kind {
             FrameKind::Heartbeat => input.consume(size),
+            _ if frame.channel != 0
+                && matches!(self.state, State::Closing { unsent: None, .. }) =>
+            {
+                input.consume(size);
+                self.cut_after_close(frame);
+            }
             FrameKind::Method if frame.channel == 0 => {
                 input.consume(size);
                 self.on_connection_method(Method::decode(frame.payload)?)?;
@@ -334,6 +340,19 @@ impl Machine {
             }
         }
         Ok(Cut::Progress)
+    }
+
+    /// Nothing follows a Close, so nothing that comes on a channel can be answered, nor was it asked
+    /// for. Why the broker closes a channel is told all the same: it may be what was last published.
+    fn cut_after_close(&mut self, frame: Frame<'_>) {
+        if frame.kind == FrameKind::Method
+            && let Ok(Method::Channel(channel::Method::Close(close))) =
+                Method::decode(frame.payload)
+            && let Some(channel) = self.channels.remove(frame.channel)
+        {
+            let error = Error::ChannelClosed(broker_closed_channel(&close));
+            channel.end(&error, &mut self.events);
+        }
     }
 
     #[inline]
