@@ -290,3 +290,26 @@ fn regression_nothing_follows_close_ok_though_a_close_callback_panics() {
     assert_eq!(pair.sent_names(), ["0 connection.close-ok"]);
     assert_eq!(pair.happened(), [ended(by(Party::Broker, 320, "forced"))]);
 }
+
+#[test]
+fn regression_what_comes_on_channels_once_close_is_sent_is_not_answered() {
+    let (mut pair, channel) = Pair::with_channel();
+    pair.consumer(channel, "c", false);
+    pair.open_channel();
+    pair.close("bye").unwrap();
+    assert_eq!(pair.sent_names(), ["0 connection.close"]);
+    pair.feed(&broker::method(1, &channel::Flow { active: false }));
+    pair.feed(&broker::deliver(1, "c", 1, &[0; 100_000]));
+    pair.feed(&broker::channel_close_ok(1));
+    assert_eq!((pair.happened(), pair.sent()), (vec![], vec![]));
+    // Why a channel is closed is told: it may be what was last published.
+    pair.feed(&broker::channel_close(2, 404, "no exchange"));
+    let (reply_text, cause) = ("no exchange".to_owned(), (50, 10));
+    let closed = Closed { by: Party::Broker, reply_code: 404, reply_text, cause };
+    assert_eq!(pair.happened(), [Happened::ChannelClosed(2, Error::ChannelClosed(closed))]);
+    assert!(pair.sent().is_empty());
+    pair.feed(&broker::close(320, "forced"));
+    assert_eq!(pair.sent_names(), ["0 connection.close-ok"]);
+    let error = by(Party::Broker, 320, "forced");
+    assert_eq!(pair.happened(), [Happened::ChannelClosed(1, error.clone()), ended(error)]);
+}

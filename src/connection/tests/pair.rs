@@ -31,7 +31,6 @@ pub(super) enum Happened {
     Delivered(u16, String, u64, String),
     Returned(u16, String),
     Cancelled(u16, String),
-    /// The channel has ended; this many closures wait to be told.
     ChannelClosed(u16, Error),
 }
 
