@@ -251,13 +251,16 @@ fn a_message_half_here_when_the_channel_closes_is_finished_and_dropped() {
 }
 
 #[test]
-fn no_delivery_comes_once_the_channel_is_closed_though_its_close_still_waits() {
+fn only_replies_are_told_once_the_channel_is_closed_though_its_close_still_waits() {
     let (mut pair, channel) = Pair::with_channel();
     pair.consumer(channel, "c", false);
     pair.declare(channel, "a");
     pair.close_channel(channel, "bye").unwrap();
     pair.sent();
     pair.feed(&broker::deliver(1, "c", 1, b"late"));
+    pair.feed(&broker::method(1, &basic::Return { reply_code: 312, ..Default::default() }));
+    pair.feed(&broker::content(1, b"unroutable", 131_072));
+    pair.feed(&broker::method(1, &basic::Cancel { consumer_tag: "c".into() }));
     assert_eq!((pair.happened(), pair.sent()), (vec![], vec![]));
     pair.feed(&declare_ok(1));
     assert_eq!(pair.happened(), [replied("a", "queue.declare-ok")]);

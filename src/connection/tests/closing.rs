@@ -3,7 +3,7 @@
 use super::broker;
 use super::pair::{Happened, Pair, delivered, failed, replied};
 use crate::error::{Closed, Error, Misuse, Party, ProtocolError, StreamLost};
-use crate::protocol::{EncodeError, ShortStr, basic, channel, queue};
+use crate::protocol::{EncodeError, ShortStr, basic, channel, connection, queue};
 
 fn by(by: Party, reply_code: u16, reply_text: &str) -> Error {
     Error::ConnectionClosed(Closed { by, reply_code, reply_text: reply_text.into(), cause: (0, 0) })
@@ -207,6 +207,19 @@ fn only_replies_are_told_from_the_close_on() {
 }
 
 #[test]
+fn what_was_under_way_on_channel_0_when_close_is_sent_is_dropped() {
+    let mut pair = Pair::open();
+    pair.close("bye").unwrap();
+    pair.sent();
+    pair.feed(&broker::method(0, &connection::Blocked { reason: "low on memory".into() }));
+    pair.feed(&broker::method(0, &connection::UpdateSecretOk {}));
+    pair.feed(&broker::heartbeat());
+    assert_eq!((pair.happened(), pair.sent()), (vec![], vec![]));
+    pair.feed(&broker::close_ok());
+    assert_eq!(pair.happened(), [ended(by(Party::Client, 200, "bye"))]);
+}
+
+#[test]
 fn the_brokers_close_crosses_the_users() {
     // While the user's waits for a request, and while it waits for CloseOk.
     for waiting in [true, false] {
@@ -263,7 +276,7 @@ fn regression_a_close_text_that_is_not_utf_8_is_sent_as_it_is() {
     pair.machine.close(pair.now, 200, text[..].into()).unwrap();
     pair.sent();
     pair.feed(&declare_ok(1));
-    let close = crate::protocol::connection::Close {
+    let close = connection::Close {
         reply_code: 200,
         reply_text: text[..].into(),
         class_id: 0,

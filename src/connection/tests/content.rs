@@ -180,6 +180,40 @@ fn contents_of_channels_come_in_between_each_other_hazard_8() {
 }
 
 #[test]
+fn a_content_is_never_taken_for_that_of_another_channel_hazard_8() {
+    let (mut pair, _) = consuming(131_072);
+    let second = pair.open_channel();
+    pair.consumer(second, "c", false);
+    let methods = [1, 2].map(|channel| broker::deliver_method(channel, "c", channel.into()));
+    let headers = [1, 2].map(|channel| broker::header(channel, 3));
+    let bodies = [broker::body(1, b"one"), broker::body(2, b"two")];
+    let orders = [
+        [&methods[1], &methods[0], &headers[1], &headers[0], &bodies[1], &bodies[0]],
+        [&methods[1], &headers[1], &methods[0], &headers[0], &bodies[1], &bodies[0]],
+        [&methods[1], &headers[1], &methods[0], &bodies[1], &headers[0], &bodies[0]],
+    ];
+    for order in orders {
+        let bytes: Vec<u8> = order.into_iter().flatten().copied().collect();
+        for read in [1, 1_000] {
+            pair.dribble(&bytes, read);
+            let messages = [delivered(2, "c", 2, b"two"), delivered(1, "c", 1, b"one")];
+            assert_eq!(pair.happened(), messages);
+        }
+    }
+    // An empty one is complete with its header.
+    let empty = broker::header(2, 0);
+    let bytes: Vec<u8> = [&methods[1], &methods[0], &empty, &headers[0], &bodies[0]]
+        .into_iter()
+        .flatten()
+        .copied()
+        .collect();
+    for read in [1, 1_000] {
+        pair.dribble(&bytes, read);
+        assert_eq!(pair.happened(), [delivered(2, "c", 2, b""), delivered(1, "c", 1, b"one")]);
+    }
+}
+
+#[test]
 fn a_delivery_may_come_before_consume_ok_and_in_the_same_read_hazard_11() {
     let (mut pair, channel) = Pair::with_channel();
     for tag in ["before", ""] {
