@@ -1,5 +1,78 @@
-//! An AMQP 0-9-1 (RabbitMQ) client driven by callbacks and by any event loop.
-#![warn(missing_docs)]
+//! An AMQP 0-9-1 (RabbitMQ) client that is driven by callbacks and by any event loop: pika's
+//! adapter model.
+//!
+//! ```no_run
+//! use haypile::{BasicProperties, Channel, ConnectionCallbacks, IOLoop, Result, SelectConnection};
+//! use haypile::{basic, queue};
+//!
+//! fn main() -> Result<()> {
+//!     let ioloop = IOLoop::new()?;
+//!     let handle = ioloop.handle();
+//!     let callbacks = ConnectionCallbacks::new()
+//!         .on_open(|connection| drop(connection.channel(None, on_channel).expect("it is open")))
+//!         .on_close(move |_, reason| {
+//!             println!("{reason}");
+//!             handle.stop();
+//!         });
+//!     let _connection =
+//!         SelectConnection::with_ioloop("amqp://localhost".parse()?, callbacks, &ioloop)?;
+//!     ioloop.start()
+//! }
+//!
+//! fn on_channel(channel: &Channel, opened: Result<()>) {
+//!     opened.expect("the broker opens the channel");
+//!     let declare = queue::Declare { queue: "hello".into(), ..Default::default() };
+//!     let declared = |channel: &Channel, declared: Result<queue::DeclareOk<'static>>| {
+//!         let to = basic::Publish { routing_key: declared.unwrap().queue, ..Default::default() };
+//!         channel.basic_publish(to, &BasicProperties::default(), "Hello!").expect("it is open");
+//!         channel.connection().close(200, "bye").expect("it is open");
+//!     };
+//!     channel.queue_declare(declare, declared).expect("it is open");
+//! }
+//! ```
+//!
+//! # Who calls whom
+//!
+//! ```text
+//!   your program                                  your closures
+//!        │ calls: publish, declare, close, ...          ▲ on_open, on_message, replies, ...
+//!        ▼                                              │ from the loop, with nothing borrowed
+//!   Connection, Channel    cheap handles                │
+//!        │                                              │
+//!        ▼                                              │
+//!   the state machine      frames in order; no I/O, no clock: returns what happened
+//!        │ bytes to send, one write a turn              ▲ bytes that came, parsed in place
+//!        ▼                                              │
+//!   a stream               on IoServices: watch this descriptor, call me then
+//!        │                                              ▲
+//!        ▼                                              │
+//!   the loop               IOLoop, or tokio, or one that you adapt
+//! ```
+//!
+//! - **One thread.** A loop and everything on it stay on their thread, which the compiler checks.
+//!   [`Remote`] is the door for other threads: it posts a closure to the loop.
+//! - **The loop owns the connection** until that has ended. Handles hold it weakly: closures may
+//!   capture them, and dropping them closes nothing.
+//! - **Callbacks are called from the loop**, never from inside the call that started the work, and
+//!   dropped once they cannot be called any more. Every call, close and drop is legal in each.
+//! - **Requests complete exactly once**, with the reply or with the error that ended their channel
+//!   or connection.
+//! - **Output leaves by the end of the turn**, all that was made in it by one write; when more than
+//!   64 KiB wait, at once.
+//! - **A panic** in a callback comes out of [`IOLoop::start`] and loses only that call. On a foreign
+//!   loop it is caught and ends its connection with [`Error::CallbackPanicked`].
+//!
+//! # Where to look
+//!
+//! [`SelectConnection`] and [`IOLoop`] to begin with; [`Channel`] for what one can do;
+//! [`ConnectionParameters`] for where and as whom; [`Error`] for what can go wrong; [`IoServices`]
+//! to run it on a loop of your own; [`protocol`] for the wire itself. Methods are structs of the
+//! modules [`basic`], [`exchange`], [`queue`] and [`tx`].
+//!
+//! # Features
+//!
+//! - `tokio`: `TokioConnection`, on a `LocalSet`.
+#![warn(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 mod adapters;
 mod channel;
@@ -19,3 +92,7 @@ pub use io_services::{
 };
 pub use ioloop::{IOLoop, LoopCore, LoopHandle, Remote, Stopper, TimerId};
 pub use protocol::{BasicProperties, FieldTable, FieldValue, ShortStr, basic, exchange, queue, tx};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -58,6 +58,7 @@ macro_rules! adapter_connection {
 }
 
 /// Declares the connection type of a loop that is not the crate's own.
+#[allow(unused_macros, reason = "perhaps no such loop is compiled in")]
 macro_rules! foreign_connection {
     ($(#[$doc:meta])* pub struct $Connection:ident;) => {
         $(#[$doc])*

@@ -25,6 +25,7 @@ foreign_connection! {
     /// use haypile::{ConnectionCallbacks, TokioConnection};
     /// use tokio::{runtime, sync::oneshot, task::LocalSet};
     ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     /// LocalSet::new().block_on(&runtime, async {
     ///     let (done, closed) = oneshot::channel();
@@ -35,7 +36,7 @@ foreign_connection! {
     ///     println!("{}", closed.await?);
     ///     Ok(())
     /// })
-    /// # as Result<(), Box<dyn std::error::Error>>
+    /// # }
     /// ```
     ///
     /// Dropping it closes nothing: the `LocalSet` owns the connection until it has ended.

@@ -69,7 +69,7 @@ impl Services {
     /// Calls `callback` in the loop's next turn, after those added before it. A turn runs those
     /// that it finds: one that adds itself again starves nobody.
     pub fn add_callback(&self, callback: impl FnOnce() + 'static) {
-        if self.core().add_callback(Box::new(callback)) {
+        if self.core().add_callback(callback) {
             self.defer();
         }
     }
@@ -81,7 +81,6 @@ impl Services {
 }
 
 /// For connections.
-#[allow(dead_code, reason = "connections come by another branch")]
 impl Services {
     /// Has the loop own `session`, and the host run on while there is one.
     pub(crate) fn adopt(&self, session: Rc<dyn Session>) -> SessionKey {
@@ -140,5 +139,70 @@ impl fmt::Debug for Services {
 impl fmt::Debug for WeakServices {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WeakServices").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::io;
+    use std::task::Waker;
+
+    use super::*;
+    use crate::io_services::{FdHandler, FdKey, Interest};
+    use crate::ioloop::LoopCore;
+
+    /// Notes what it is asked for.
+    struct Host {
+        core: Rc<LoopCore>,
+        asked: RefCell<Vec<&'static str>>,
+    }
+
+    impl IoServices for Host {
+        fn add_fd(&self, _: Interest, _: Rc<dyn FdHandler>) -> io::Result<FdKey> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        fn modify_fd(&self, _: FdKey, _: Interest) -> io::Result<()> {
+            Err(io::ErrorKind::NotFound.into())
+        }
+
+        fn remove_fd(&self, _: FdKey) {}
+
+        fn set_timer(&self, _: Option<Instant>) {}
+
+        fn defer(&self) {
+            self.asked.borrow_mut().push("defer");
+        }
+
+        fn core(&self) -> &Rc<LoopCore> {
+            &self.core
+        }
+
+        fn keep_alive(&self, needed: bool) {
+            self.asked.borrow_mut().push(if needed { "run on" } else { "may return" });
+        }
+    }
+
+    struct Nothing;
+
+    impl Session for Nothing {
+        fn flush(&self) {}
+
+        fn abandon(&self) {}
+    }
+
+    #[test]
+    fn the_host_runs_on_while_there_are_sessions() {
+        let core = LoopCore::new(Waker::noop().clone());
+        let host = Rc::new(Host { core, asked: RefCell::default() });
+        let services = Services::from(Rc::clone(&host) as Rc<dyn IoServices>);
+        let (one, other) = (services.adopt(Rc::new(Nothing)), services.adopt(Rc::new(Nothing)));
+        services.mark_dirty(Rc::new(Nothing));
+        assert!(services.release(one).is_some());
+        assert_eq!(host.asked.take(), ["run on", "defer"]);
+        assert!(services.release(other).is_some());
+        assert!(services.release(other).is_none());
+        assert_eq!(host.asked.take(), ["may return"]);
     }
 }

@@ -25,6 +25,7 @@ const WRITE_BUFFER_MAX: usize = 1024 * 1024;
 
 pub(crate) type Callback = Box<dyn FnOnce()>;
 type Post = Box<dyn FnOnce(&Rc<LoopCore>)>;
+type OnPanic = Rc<dyn Fn(&str)>;
 
 /// The part of an event loop that is the same over every host: the host's adapter makes one, keeps
 /// it, and calls [`turn`](Self::turn) when it is told to. See [`IoServices`](crate::IoServices).
@@ -50,7 +51,7 @@ pub struct LoopCore {
     /// An empty output buffer, for the next connection that has something to send.
     write_buffer: Cell<Vec<u8>>,
     panics: Panics,
-    on_panic: RefCell<Rc<dyn Fn(&str)>>,
+    on_panic: RefCell<OnPanic>,
 }
 
 /// What becomes of a panic in a user's callback.
@@ -176,12 +177,9 @@ impl LoopCore {
         self.batches.depth() > 0
     }
 
-    /// Whether there is something to do without waiting.
+    /// Whether there is something to do without waiting. Of remote posts the waker tells.
     pub(super) fn is_pending(&self) -> bool {
-        !self.posted.borrow().is_empty()
-            || self.timers.borrow().has_due()
-            || self.batches.has_dirty()
-            || !self.remote.is_empty()
+        !self.posted.borrow().is_empty() || self.batches.has_dirty()
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
@@ -212,7 +210,7 @@ impl LoopCore {
     }
 
     /// Posts a callback for the next turn. True: the host must be asked for that turn.
-    pub(crate) fn add_callback(&self, callback: Callback) -> bool {
+    pub(crate) fn add_callback(&self, callback: impl FnOnce() + 'static) -> bool {
         if self.is_detached() {
             return false;
         }
@@ -283,11 +281,10 @@ impl LoopCore {
 
     /// Runs the timers that are due now. What a panic leaves is run by the next call.
     pub(super) fn run_due(&self) {
-        if self.timers.borrow().is_empty() {
-            return;
+        if self.timers.borrow().first().is_some() {
+            let now = self.nanos(Instant::now());
+            self.timers.borrow_mut().collect_due(now);
         }
-        let now = self.nanos(Instant::now());
-        self.timers.borrow_mut().collect_due(now);
         loop {
             let callback = self.timers.borrow_mut().next_due();
             match callback {
@@ -304,7 +301,6 @@ impl LoopCore {
 }
 
 /// For connections.
-#[allow(dead_code, reason = "connections come by another branch")]
 impl LoopCore {
     /// Owns `session` until [`release`](Self::release). A detached core does not take it.
     pub(crate) fn adopt(&self, session: Rc<dyn Session>) -> SessionKey {

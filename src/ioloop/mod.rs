@@ -51,7 +51,7 @@ use crate::io_services::{FdKey, Interest, IoServices, Ready, Services};
 /// ioloop.call_later(Duration::from_millis(2), move || handle.stop());
 /// ioloop.add_callback(|| println!("first"));
 /// ioloop.start()?;
-/// # haypile::Result::Ok(())
+/// # Ok::<(), haypile::Error>(())
 /// ```
 ///
 /// It stays on its thread; see [`remote`](Self::remote) for the way in from others:
@@ -121,7 +121,7 @@ impl IOLoop {
     /// });
     /// ioloop.start()?;
     /// worker.join().unwrap()?;
-    /// # haypile::Result::Ok(())
+    /// # Ok::<(), haypile::Error>(())
     /// ```
     pub fn remote(&self) -> Remote {
         self.services.remote()
@@ -147,7 +147,7 @@ impl IOLoop {
     ///     handle.stop();
     /// });
     /// ioloop.start()?;
-    /// # haypile::Result::Ok(())
+    /// # Ok::<(), haypile::Error>(())
     /// ```
     pub fn call_later(&self, delay: Duration, callback: impl FnOnce() + 'static) -> TimerId {
         self.services.call_later(delay, callback)
@@ -193,7 +193,7 @@ impl IOLoop {
     /// })?;
     /// there.write_all(b"hello")?;
     /// ioloop.start()?;
-    /// # haypile::Result::Ok(())
+    /// # Ok::<(), haypile::Error>(())
     /// ```
     ///
     /// # Errors

@@ -1,0 +1,204 @@
+//! What the hot path costs, counted exactly: allocations and writes.
+//!
+//! The tests share an allocator that counts, so each counts on its own thread only.
+
+mod support;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use haypile::{
+    BasicProperties, Channel, ConnectionCallbacks, Counters, Delivery, Result, basic, queue,
+};
+use support::{Host, broker, every_host};
+
+every_host!(
+    a_hundred_thousand_small_messages_allocate_nothing_each,
+    a_thousand_publishes_leave_in_four_writes
+);
+
+/// What this thread has allocated.
+#[derive(Clone, Copy, Debug, Default)]
+struct Allocations {
+    count: u64,
+    largest: usize,
+    live: isize,
+}
+
+thread_local! {
+    static ALLOCATIONS: Cell<Allocations> = const {
+        Cell::new(Allocations { count: 0, largest: 0, live: 0 })
+    };
+}
+
+struct Counting;
+
+// SAFETY: the system's allocator does the work; counting allocates nothing and touches no memory
+// but this thread's counter, which has no destructor.
+#[allow(unsafe_code)]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        note(layout.size(), layout.size() as isize);
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        ALLOCATIONS.set(Allocations {
+            live: ALLOCATIONS.get().live - layout.size() as isize,
+            ..ALLOCATIONS.get()
+        });
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(memory, layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        note(size, size as isize - layout.size() as isize);
+        // SAFETY: as the caller promises.
+        unsafe { System.realloc(memory, layout, size) }
+    }
+}
+
+fn note(size: usize, grown: isize) {
+    let before = ALLOCATIONS.get();
+    let largest = before.largest.max(size);
+    ALLOCATIONS.set(Allocations { count: before.count + 1, largest, live: before.live + grown });
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Connects, opens a channel, declares a queue, consumes from it, and goes on.
+fn consuming<H: Host>(
+    on_message: impl FnMut(&Channel, &Delivery<'_>) + 'static,
+    then: impl FnOnce(&Channel, Rc<str>) + 'static,
+) {
+    let host = H::new();
+    let stop = host.stopper();
+    let callbacks = ConnectionCallbacks::new()
+        .on_open(|connection| {
+            let opened = |channel: &Channel, opened: Result<()>| {
+                opened.expect("the channel opens");
+                let declare = queue::Declare { exclusive: true, ..Default::default() };
+                let declared = |channel: &Channel, ok: Result<queue::DeclareOk<'static>>| {
+                    let queue: Rc<str> = ok.expect("declared").queue.to_string().into();
+                    let name = haypile::ShortStr::from(&*queue).into_owned();
+                    let consume = basic::Consume { queue: name, ..Default::default() };
+                    channel
+                        .basic_consume(consume, on_message, move |channel, ok| {
+                            ok.expect("consuming");
+                            then(channel, queue);
+                        })
+                        .expect("the channel is open");
+                };
+                channel.queue_declare(declare, declared).expect("the channel is open");
+            };
+            connection.channel(None, opened).expect("the connection is open");
+        })
+        .on_close(move |_, _| stop());
+    drop(host.connect(broker(), callbacks));
+    host.run();
+}
+
+fn a_hundred_thousand_small_messages_allocate_nothing_each<H: Host>() {
+    /// Until the buffers have their sizes.
+    const WARM_UP: u64 = 20_000;
+    const MEASURED: u64 = 100_000;
+    const BATCH: u64 = 500;
+    const BODY: [u8; 100] = [b'x'; 100];
+
+    #[derive(Clone, Copy, Debug)]
+    struct Snapshot {
+        allocations: Allocations,
+        counters: Counters,
+    }
+    fn snapshot(channel: &Channel) -> Snapshot {
+        ALLOCATIONS.set(Allocations { largest: 0, ..ALLOCATIONS.get() });
+        Snapshot { allocations: ALLOCATIONS.get(), counters: channel.connection().counters() }
+    }
+    fn publish(channel: &Channel, queue: &str) {
+        for _ in 0..BATCH {
+            let to = basic::Publish { routing_key: queue.into(), ..Default::default() };
+            channel.basic_publish(to, &BasicProperties::default(), &BODY).expect("open");
+        }
+    }
+
+    let kept = Rc::new(RefCell::new(Vec::with_capacity((WARM_UP + MEASURED) as usize / 100)));
+    let (keep, mut received) = (Rc::clone(&kept), 0_u64);
+    let mut before = None;
+    let after = Rc::new(Cell::new(None));
+    let (result, to) = (Rc::clone(&after), Rc::new(RefCell::new(Rc::<str>::from(""))));
+    let queue = Rc::clone(&to);
+    let on_message = move |channel: &Channel, delivery: &Delivery<'_>| {
+        received += 1;
+        let delivery_tag = delivery.delivery_tag();
+        channel.basic_ack(basic::Ack { delivery_tag, multiple: false }).expect("open");
+        // What a program keeps is its own: a copy, for a body this small.
+        if received.is_multiple_of(100) {
+            keep.borrow_mut().push(delivery.to_bytes());
+        }
+        // The next batch goes out when this one has come back.
+        if received.is_multiple_of(BATCH) && received < WARM_UP + MEASURED {
+            publish(channel, &queue.borrow());
+        }
+        if received == WARM_UP {
+            before = Some(snapshot(channel));
+        }
+        if received == WARM_UP + MEASURED {
+            let largest = ALLOCATIONS.get().largest;
+            let mut last = snapshot(channel);
+            last.allocations.largest = largest;
+            result.set(before.map(|before| (before, last)));
+            channel.connection().close(200, "measured").expect("open");
+        }
+    };
+    consuming::<H>(on_message, move |channel, queue| {
+        to.replace(queue);
+        publish(channel, &to.borrow());
+    });
+
+    let (before, after) = after.get().expect("the run came to its end");
+    let allocations = after.allocations.count - before.allocations.count;
+    let reads = after.counters.reads - before.counters.reads;
+    let writes = after.counters.writes - before.counters.writes;
+    let kept_now = MEASURED / 100;
+    println!(
+        "{MEASURED} out and back: {allocations} allocations, of which {kept_now} kept messages; \
+         {reads} reads, {writes} writes, the largest {} bytes",
+        after.allocations.largest
+    );
+    // The kept messages are copies, each its own. The rest is at most one for each
+    // read, and there are many messages in a read.
+    assert!(allocations <= kept_now + reads, "{allocations} allocations in {reads} reads");
+    assert!(reads < MEASURED / 4, "the messages came one by one: that measures nothing");
+    assert!(after.allocations.largest < 16 * 1024, "{} bytes at once", after.allocations.largest);
+    // What was kept pins no read buffer: the memory in use has grown by the messages alone.
+    let grown = after.allocations.live - before.allocations.live;
+    assert!(grown < kept_now as isize * 400, "{grown} bytes for {kept_now} kept messages");
+    assert_eq!(kept.borrow().len() as u64, (WARM_UP + MEASURED) / 100);
+}
+
+fn a_thousand_publishes_leave_in_four_writes<H: Host>() {
+    const MESSAGES: u64 = 1_000;
+    let writes = Rc::new(Cell::new((0, 0)));
+    let (at_start, at_end) = (Rc::clone(&writes), Rc::clone(&writes));
+    let mut received = 0;
+    let on_message = move |channel: &Channel, _: &Delivery<'_>| {
+        received += 1;
+        if received == MESSAGES {
+            at_end.set((at_end.get().0, channel.connection().counters().writes));
+            channel.connection().close(200, "measured").expect("open");
+        }
+    };
+    consuming::<H>(on_message, move |channel, queue| {
+        at_start.set((channel.connection().counters().writes, 0));
+        for _ in 0..MESSAGES {
+            let to = basic::Publish { routing_key: (&*queue).into(), ..Default::default() };
+            channel.basic_publish(to, &BasicProperties::default(), &[7; 100]).expect("open");
+        }
+    });
+    let (before, after) = writes.get();
+    println!("{MESSAGES} publishes: {} writes", after - before);
+    assert!((1..=4).contains(&(after - before)), "{} writes", after - before);
+}

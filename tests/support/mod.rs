@@ -1,0 +1,88 @@
+//! What the tests over real loops and a real broker share.
+#![allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
+
+pub mod hosts;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use haypile::{Connection, ConnectionParameters};
+
+pub use hosts::Host;
+pub(crate) use hosts::every_host;
+
+/// The broker that `scripts/with-broker` has started.
+pub fn broker() -> ConnectionParameters {
+    let url = std::env::var("AMQP_URL")
+        .expect("AMQP_URL names no broker: run the tests by scripts/with-broker");
+    url.parse().expect("AMQP_URL is a URL")
+}
+
+/// A list that closures of a test write to.
+#[derive(Clone, Default)]
+pub struct Log(Rc<RefCell<Vec<String>>>);
+
+impl Log {
+    pub fn add(&self, line: impl std::fmt::Display) {
+        self.0.borrow_mut().push(line.to_string());
+    }
+
+    pub fn lines(&self) -> Vec<String> {
+        self.0.borrow().clone()
+    }
+
+    pub fn has(&self, part: &str) -> bool {
+        self.0.borrow().iter().any(|line| line.contains(part))
+    }
+}
+
+/// Counts the closures that still live: each captures a [`Probe`].
+#[derive(Clone, Default)]
+pub struct Probes {
+    made: Rc<Cell<usize>>,
+    live: Rc<Cell<usize>>,
+}
+
+impl Probes {
+    /// A probe that does nothing else when it is dropped.
+    pub fn probe(&self) -> Probe {
+        self.probe_that(|| ())
+    }
+
+    /// A probe that calls something, such as the API, when it is dropped.
+    pub fn probe_that(&self, on_drop: impl Fn() + 'static) -> Probe {
+        self.made.set(self.made.get() + 1);
+        self.live.set(self.live.get() + 1);
+        Probe { live: Rc::clone(&self.live), on_drop: Box::new(on_drop) }
+    }
+
+    pub fn live(&self) -> usize {
+        self.live.get()
+    }
+
+    pub fn made(&self) -> usize {
+        self.made.get()
+    }
+}
+
+pub struct Probe {
+    live: Rc<Cell<usize>>,
+    on_drop: Box<dyn Fn()>,
+}
+
+impl Probe {
+    /// Has the closure that calls this capture the whole probe.
+    pub fn touch(&self) {}
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        self.live.set(self.live.get() - 1);
+        (self.on_drop)();
+    }
+}
+
+/// Closes what is open; a test that ends early does not care whether it was.
+pub fn close(connection: &Connection) {
+    drop(connection.close(200, "the test is done"));
+}
