@@ -1,5 +1,5 @@
-//! A session cut into reads in any way is the same session. And one played with the closures'
-//! own hands in the machine: what a callback does while its closure is out.
+//! A session cut into reads in any way is the same session. And what a callback may do while its
+//! closure is out of the machine, with the rest of the read still to come.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! The state machine against a scripted broker, with no socket and a clock that moves when told.
 //!
-//! `pair` is the scaffold, the other files are scenarios by topic. "Hazard n" is what has gone
-//! wrong in other clients, as a test of its own: 1 to 6 and 8 to 13 of the list are here, with the
-//! part of 16 that needs no socket.
+//! `pair` and `broker` are the scaffold, the other files are scenarios by topic. "hazard n" in a
+//! test's name is what has gone wrong in other clients: 1 to 6, 8 to 13 and 20 of the list, and
+//! those parts of 16, 17 and 18 that need no socket.
 
 mod broker;
 mod channels;
