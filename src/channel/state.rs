@@ -286,9 +286,6 @@ impl ChannelState {
             return Outcome::Nothing;
         };
         wire.events.push_back(Event::Released(Box::new(on_message)));
-        if self.is_closing() {
-            return Outcome::Nothing;
-        }
         let (channel, consumer_tag) = (self.id, cancel.consumer_tag);
         Outcome::Event(Event::Cancelled { channel, consumer_tag })
     }
@@ -347,7 +344,6 @@ impl ChannelState {
                 let Completion::Get(callback) = pending.completion else { return None };
                 Some(Event::Got { channel, callback, result: Ok(Some(content.with(method))) })
             }
-            ContentMethod::Return(_) if self.is_closing() => None,
             ContentMethod::Return(method) => {
                 Some(Event::Returned { channel, message: content.with(method) })
             }

@@ -125,8 +125,11 @@ impl Machine {
                 self.finish(error.into());
             }
             State::Closing { reason, .. } => {
-                log::warn!("the broker did not answer connection.close in time");
+                log::warn!(
+                    "the broker did not answer in time, so the connection is closed as it is"
+                );
                 let error = Error::ConnectionClosed(reason.clone());
+                self.send_unsent(|_| true);
                 self.finish(error);
             }
             State::Connecting | State::Open | State::Closed => {}
@@ -245,8 +248,13 @@ impl Machine {
 
     /// Sends the user's Close once no channel waits for anything.
     fn close_if_idle(&mut self) {
+        self.send_unsent(Channels::all_idle);
+    }
+
+    /// Sends the user's Close, if it is not sent and may be.
+    fn send_unsent(&mut self, may: impl FnOnce(&Channels) -> bool) {
         let State::Closing { unsent, .. } = &mut self.state else { return };
-        if let Some(close) = unsent.take_if(|_| self.channels.all_idle()) {
+        if let Some(close) = unsent.take_if(|_| may(&self.channels)) {
             self.tell(&close);
         }
     }
@@ -417,9 +425,21 @@ impl Machine {
                 self.events.extend(unused.map(|unused| Event::Released(Box::new(unused))));
                 Cut::Progress
             }
-            Some(Event::Returned { .. } | Event::Cancelled { .. }) if closing => Cut::Progress,
+            Some(Event::Replied { channel, callback, result }) if closing => {
+                Cut::Event(Event::Replied { channel, callback, result: self.while_closing(result) })
+            }
             Some(event) => Cut::Event(event),
             None => Cut::Progress,
+        }
+    }
+
+    /// A channel that opens now is of no use: every call on it would be refused.
+    fn while_closing<'b>(&self, reply: Result<Method<'b>, Error>) -> Result<Method<'b>, Error> {
+        match (&reply, &self.state) {
+            (Ok(Method::Channel(channel::Method::OpenOk(_))), State::Closing { reason, .. }) => {
+                Err(Error::ConnectionClosed(reason.clone()))
+            }
+            _ => reply,
         }
     }
 

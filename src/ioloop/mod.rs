@@ -20,9 +20,9 @@ use std::time::{Duration, Instant};
 
 pub use self::core::LoopCore;
 pub(crate) use self::core::{LookupKey, SessionKey};
-pub(crate) use self::timer_callback::TimerCallback;
 pub use self::handle::{LoopHandle, Stopper};
 pub use self::remote::Remote;
+pub(crate) use self::timer_callback::TimerCallback;
 pub use self::timers::TimerId;
 
 use self::inner::Inner;

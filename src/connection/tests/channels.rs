@@ -251,7 +251,7 @@ fn a_message_half_here_when_the_channel_closes_is_finished_and_dropped() {
 }
 
 #[test]
-fn only_replies_are_told_once_the_channel_is_closed_though_its_close_still_waits() {
+fn no_delivery_is_told_once_the_channel_is_closed_though_its_close_still_waits() {
     let (mut pair, channel) = Pair::with_channel();
     pair.consumer(channel, "c", false);
     pair.declare(channel, "a");
@@ -261,7 +261,8 @@ fn only_replies_are_told_once_the_channel_is_closed_though_its_close_still_waits
     pair.feed(&broker::method(1, &basic::Return { reply_code: 312, ..Default::default() }));
     pair.feed(&broker::content(1, b"unroutable", 131_072));
     pair.feed(&broker::method(1, &basic::Cancel { consumer_tag: "c".into() }));
-    assert_eq!((pair.happened(), pair.sent()), (vec![], vec![]));
+    let told = vec![Happened::Returned(1, "unroutable".into()), Happened::Cancelled(1, "c".into())];
+    assert_eq!((pair.happened(), pair.sent()), (told, vec![]));
     pair.feed(&declare_ok(1));
     assert_eq!(pair.happened(), [replied("a", "queue.declare-ok")]);
 }

@@ -145,7 +145,9 @@ fn a_close_waits_for_a_channel_that_is_opening_and_for_one_the_broker_closes() {
     assert_eq!(pair.sent_names(), ["3 channel.close"]);
     pair.feed(&broker::channel_close_ok(3));
     assert_eq!(pair.sent_names(), ["0 connection.close"]);
-    assert_eq!(pair.happened()[0], replied("first", "channel.open-ok"));
+    // It has opened, but nothing can be done with it.
+    let useless = Err(by(Party::Client, 200, "bye"));
+    assert_eq!(pair.happened()[0], Happened::Replied("first".into(), useless));
 }
 
 #[test]
@@ -193,7 +195,7 @@ fn no_delivery_comes_from_the_close_on() {
 }
 
 #[test]
-fn only_replies_are_told_from_the_close_on() {
+fn what_comes_back_and_who_is_cancelled_is_told_until_close_is_sent() {
     let (mut pair, channel) = Pair::with_channel();
     pair.consumer(channel, "c", false);
     pair.declare(channel, "a");
@@ -201,7 +203,8 @@ fn only_replies_are_told_from_the_close_on() {
     pair.feed(&broker::method(1, &basic::Return { reply_code: 312, ..Default::default() }));
     pair.feed(&broker::content(1, b"unroutable", 131_072));
     pair.feed(&broker::method(1, &basic::Cancel { consumer_tag: ShortStr::from("c") }));
-    assert_eq!(pair.happened(), []);
+    let told = [Happened::Returned(1, "unroutable".into()), Happened::Cancelled(1, "c".into())];
+    assert_eq!(pair.happened(), told);
     pair.feed(&declare_ok(1));
     assert_eq!(pair.happened(), [replied("a", "queue.declare-ok")]);
 }

@@ -112,7 +112,10 @@ fn a_close_that_waits_for_a_request_ends_by_its_deadline_and_completes_it_hazard
     pair.declare(channel, "unanswered");
     pair.declare(channel, "queued");
     pair.close("bye").unwrap();
+    pair.sent();
     pair.wait(LIMIT);
+    // Unanswered it may be, but it is said.
+    assert_eq!(pair.sent_names(), ["0 connection.close"]);
     let error = closed_by_us();
     assert_eq!(
         pair.happened(),
