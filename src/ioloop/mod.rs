@@ -43,7 +43,36 @@ use crate::io_services::{FdKey, Interest, IoServices, Ready, Services};
 /// A panic in a callback comes out of [`start`](Self::start) and loses only that call: all the rest
 /// runs at the next `start`, and a handler that panicked is called again.
 ///
-/// A process that has forked must not use, in the child, a loop made before.
+/// # Portability
+///
+/// A program that keeps to these rules runs alike on every system and by every [`PollerKind`]:
+///
+/// - **Level-triggered.** A handler is called in each turn in which its descriptor is ready. It need
+///   not read all there is, and should not: the others wait.
+/// - **Spurious readiness.** A handler may be called for nothing. Let descriptors be non-blocking,
+///   and take [`WouldBlock`](io::ErrorKind::WouldBlock) for an answer.
+/// - **Hang-ups and errors** come with the whole interest, so that a read or a write learns which it
+///   was. Whether [`Ready::ERROR`] says so too differs: select(2) cannot tell, and kqueue tells it
+///   with the filter that is watched. Act on what the read or write says.
+/// - **What can be watched** differs: epoll refuses regular files, by
+///   [`PermissionDenied`](io::ErrorKind::PermissionDenied), where poll(2) and select(2) call them
+///   always ready. select(2) refuses descriptors from 1,024 on.
+/// - **One watch a descriptor.** A second `add_handler` of the same one is
+///   [`AlreadyExists`](io::ErrorKind::AlreadyExists), except on kqueue, where it would replace the
+///   first. A duplicate (`try_clone`) is another descriptor.
+/// - **Removed before closed.** The loop owns what it watches, which sees to that. A descriptor whose
+///   duplicate lives on elsewhere hangs up only when that is closed too.
+/// - **Time** is monotonic. Whether it goes on while the machine is suspended differs (not on
+///   Linux). Deadlines are exact to what the system can do, and never early.
+/// - **Signals** do not end a wait, and are no events: turn them into bytes on a socket, as the
+///   example `graceful_stop` does.
+/// - **Fork.** A loop is of the process that made it: the child must not use it, which is checked
+///   where debug assertions are on.
+/// - **Descriptors used** by an idle loop: by mio on Linux 4 (the selector twice, its waker, a
+///   timer), by polling 3, by poll and select 2.
+///
+/// The crate is developed and tested on Linux. For macOS and the BSDs it is written and compiled,
+/// not yet run.
 ///
 /// ```
 /// use haypile::IOLoop;
