@@ -2,6 +2,8 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
 
 pub mod hosts;
+pub mod logs;
+pub mod peers;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
