@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Instant;
@@ -338,11 +339,9 @@ impl Session {
                 if callbacks.is_empty() && error_of_the_broker(&error) {
                     log::warn!("channel {}: {error}", channel.number);
                 }
-                let channel = self.channel(channel);
-                for callback in callbacks {
-                    let (channel, error) = (&channel, error.clone());
-                    self.call(core, || callback(channel, error));
-                }
+                let (channel, error) = (&self.channel(channel), &error);
+                let calls = callbacks.into_iter().map(|call| || call(channel, error.clone()));
+                self.call_each(core, calls);
             }
             Event::Opened => {
                 let on_open = self.callbacks.borrow_mut().on_open.take();
@@ -367,6 +366,19 @@ impl Session {
         }
     }
 
+    /// Calls user's closures. Where a panic unwinds, it goes on when all have been called: those
+    /// behind the one that panicked would not be called again. Of several panics, the first.
+    fn call_each(&self, core: &LoopCore, calls: impl Iterator<Item = impl FnOnce()>) {
+        let mut first = None;
+        for call in calls {
+            let called = catch_unwind(AssertUnwindSafe(|| self.call(core, call)));
+            first = first.or(called.err());
+        }
+        if let Some(panic) = first {
+            resume_unwind(panic);
+        }
+    }
+
     /// Calls every closure of a list that the channel keeps; they go back to their place, before
     /// those that came meanwhile. Returns whether there was one.
     fn observe<F>(
@@ -374,17 +386,16 @@ impl Session {
         core: &LoopCore,
         channel: ChannelId,
         list: fn(&mut Observers) -> &mut Vec<F>,
-        mut call: impl FnMut(&mut F, &Channel),
+        call: impl Fn(&mut F, &Channel),
     ) -> bool {
         let taken = match self.machine.borrow_mut().channel_mut(channel) {
             Some(state) => std::mem::take(list(&mut state.observers)),
             None => Vec::new(),
         };
         let mut lent = LentList { session: self, channel, list, closures: taken };
-        let handle = self.channel(channel);
-        for closure in &mut lent.closures {
-            self.call(core, || call(closure, &handle));
-        }
+        let (handle, call) = (&self.channel(channel), &call);
+        let calls = lent.closures.iter_mut().map(|closure| || call(closure, handle));
+        self.call_each(core, calls);
         !lent.closures.is_empty()
     }
 

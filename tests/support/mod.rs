@@ -1,5 +1,5 @@
 //! What the tests over real loops and a real broker share.
-#![allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
+#![allow(dead_code, unused_imports, unused_macros, reason = "each test binary uses a part of it")]
 
 pub mod hosts;
 pub mod logs;

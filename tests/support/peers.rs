@@ -132,14 +132,18 @@ impl Wire {
                 self.received.extend_from_slice(&bytes[..count]);
                 true
             }
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            Err(error) if is_hang_up(&error) => false,
             Err(error) => panic!("{error}"),
         }
     }
 
-    /// Sends bytes, at once, so that one read takes them if they are few.
+    /// Sends bytes, at once, so that one read takes them if they are few. That the client has hung
+    /// up is seen by reading.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.stream.write_all(bytes.as_ref()).expect("the client is there");
+        match self.stream.write_all(bytes.as_ref()) {
+            Err(error) if is_hang_up(&error) => {}
+            sent => sent.expect("to send"),
+        }
     }
 
     pub fn method(&mut self, channel: u16, method: &impl EncodeMethod) {
@@ -206,6 +210,10 @@ impl Wire {
     }
 }
 
+fn is_hang_up(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
+}
+
 pub fn start() -> connection::Start<'static> {
     connection::Start {
         version_major: 0,
@@ -233,7 +241,9 @@ pub fn message(channel: u16, method: &impl EncodeMethod, body: &[u8]) -> Vec<u8>
     let properties = BasicProperties::default();
     let size = body.len() as u64;
     encode_content_header(&mut bytes, 0, channel, size, &properties).expect("it can be encoded");
-    encode_body_frame(&mut bytes, channel, body);
+    if !body.is_empty() {
+        encode_body_frame(&mut bytes, channel, body);
+    }
     bytes
 }
 
