@@ -381,7 +381,7 @@ impl Session {
 
     /// Calls every closure of a list that the channel keeps; they go back to their place, before
     /// those that came meanwhile. Returns whether there was one.
-    fn observe<F>(
+    fn observe<F: 'static>(
         &self,
         core: &LoopCore,
         channel: ChannelId,
@@ -406,8 +406,9 @@ impl Session {
         self.take_down();
         let services = self.services.upgrade();
         let released = services.as_ref().zip(self.key.take()).map(|(s, key)| s.release(key));
-        let callbacks = std::mem::take(&mut *self.callbacks.borrow_mut());
-        let told = if was_open { callbacks.on_close } else { callbacks.on_open_error };
+        let ConnectionCallbacks { on_open, on_open_error, on_close } = self.callbacks.take();
+        let (told, untold) =
+            if was_open { (on_close, on_open_error) } else { (on_open_error, on_close) };
         match told {
             Some(told) => self.call(core, || told(&self.connection(), error)),
             None if !was_open => {
@@ -420,6 +421,7 @@ impl Session {
             }
             None => {}
         }
+        self.call(core, || drop((on_open, untold)));
         drop(released);
     }
 
@@ -512,14 +514,14 @@ impl Drop for Lent<'_> {
         if let Some(on_message) = self.on_message.take() {
             let mut machine = self.session.machine.borrow_mut();
             let unused = machine.give_back(self.channel, self.consumer, on_message);
-            drop(machine);
-            drop(unused);
+            // Not to be dropped in the unwind that this may be.
+            machine.events.extend(unused.map(|unused| Event::Released(Box::new(unused))));
         }
     }
 }
 
 /// A list of a channel's closures while they run.
-struct LentList<'s, F> {
+struct LentList<'s, F: 'static> {
     session: &'s Session,
     channel: ChannelId,
     list: fn(&mut Observers) -> &mut Vec<F>,
@@ -529,11 +531,13 @@ struct LentList<'s, F> {
 impl<F> Drop for LentList<'_, F> {
     fn drop(&mut self) {
         let mut machine = self.session.machine.borrow_mut();
+        let mut closures = std::mem::take(&mut self.closures);
         if let Some(state) = machine.channel_mut(self.channel) {
             let list = (self.list)(&mut state.observers);
-            self.closures.append(list);
-            std::mem::swap(list, &mut self.closures);
+            closures.append(list);
+            *list = closures;
+        } else {
+            machine.events.push_back(Event::Released(Box::new(closures)));
         }
-        drop(machine);
     }
 }
