@@ -133,7 +133,7 @@ impl Session {
         let (deadline, events) = (machine.deadline(), machine.has_events());
         drop(machine);
         if waiting >= WRITE_INLINE {
-            self.write();
+            self.write_inline();
         } else if waiting > 0 && !self.dirty.get() {
             self.flush_later();
         }
@@ -189,6 +189,13 @@ impl Session {
     }
 
     // Output.
+
+    /// A socket that is known to take nothing is not asked at every call.
+    fn write_inline(&self) {
+        if self.stream().is_some_and(|stream| !stream.is_blocked()) {
+            self.write();
+        }
+    }
 
     fn write(&self) {
         let Some(stream) = self.stream() else { return };
