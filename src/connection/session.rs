@@ -4,6 +4,7 @@
 //! nothing borrowed, so that every API call, every drop and every close is legal in every callback.
 
 use std::cell::{Cell, RefCell};
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::{Rc, Weak};
@@ -246,10 +247,12 @@ impl Session {
         let Some(services) = self.services.upgrade() else { return };
         let _batch = services.core().batch();
         if let Some(stream) = self.stream()
-            && let Some(error) = stream.take_write_error()
+            && stream.has_failed()
         {
             self.read(services.core(), &stream);
-            self.machine.borrow_mut().lost(StreamLost::Io(error));
+            if let Some(error) = stream.take_write_error() {
+                self.machine.borrow_mut().lost(StreamLost::Io(error));
+            }
         }
         self.take_in(services.core(), |_| Received::Bytes(0));
     }
@@ -285,10 +288,22 @@ impl Session {
             Received::Bytes(count) => count > 0 && !is_full,
             Received::Blocked => true,
             Received::Lost(cause) => {
+                let cause = self.cause_of_loss(cause);
                 self.machine.borrow_mut().lost(cause);
                 self.resume_later();
                 true
             }
+        }
+    }
+
+    /// The system tells of a reset once: if a write has learned of it, a read sees the mere end.
+    fn cause_of_loss(&self, read: StreamLost) -> StreamLost {
+        let write = self.stream().and_then(|stream| stream.take_write_error());
+        match (read, write) {
+            (StreamLost::EndOfStream, Some(error)) if error.kind() != ErrorKind::BrokenPipe => {
+                error.into()
+            }
+            (read, _) => read,
         }
     }
 

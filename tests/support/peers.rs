@@ -73,6 +73,10 @@ pub struct Received {
 }
 
 impl Received {
+    pub fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
     pub fn method(&self) -> Method<'_> {
         assert_eq!(self.kind, FrameKind::Method);
         Method::decode(&self.payload).expect("a method")
