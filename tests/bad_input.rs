@@ -5,7 +5,6 @@ mod support;
 
 use std::cell::RefCell;
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -14,8 +13,7 @@ use haypile::{
     BaseConnection, ConnectError, ConnectionCallbacks, ConnectionParameters, Error, HandshakeError,
     IoError, Phase, PlainCredentials, ProtocolError, StreamLost,
 };
-use socket2::{Domain, Socket, Type};
-use support::peers::{self, Peer, SECRET, Wire, parameters_of};
+use support::peers::{self, Peer, SECRET, Wire, dead_end, parameters_of, silent};
 use support::{Host, broker, every_host, logs};
 
 every_host!(
@@ -67,12 +65,6 @@ fn refused<H: Host>(parameters: ConnectionParameters) -> Error {
 
 fn os_error(errno: i32) -> IoError {
     io::Error::from_raw_os_error(errno).into()
-}
-
-/// An address where nobody listens.
-fn dead_end() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap()
 }
 
 fn a_port_where_nobody_listens<H: Host>() {
@@ -247,21 +239,7 @@ fn a_server_that_is_silent_in_each_phase<H: Host>() {
 }
 
 fn an_address_that_is_silent<H: Host>() {
-    // Nobody accepts, and no more connections fit into the backlog: what asks now is not answered.
-    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
-    listener.listen(0).unwrap();
-    let address = listener.local_addr().unwrap().as_socket().unwrap();
-    let mut filling = Vec::new();
-    let short = Duration::from_millis(200);
-    loop {
-        match TcpStream::connect_timeout(&address, short) {
-            Ok(stream) => filling.push(stream),
-            Err(error) if error.kind() == ErrorKind::TimedOut => break,
-            Err(error) => panic!("{error}"),
-        }
-        assert!(filling.len() < 100, "the backlog is never full");
-    }
+    let (address, short) = (silent(), Duration::from_millis(100));
     let mut parameters = parameters_of(address);
     parameters.set_socket_timeout(Some(short)).unwrap();
     let before = Instant::now();

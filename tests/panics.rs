@@ -12,7 +12,7 @@ use haypile::{
     Channel, ConnectionCallbacks, ConnectionParameters, Delivery, Error, Result, Services, basic,
     queue,
 };
-use support::peers::{Peer, Wire, delivery, message, method_bytes, parameters_of};
+use support::peers::{Peer, Wire, dead_end, delivery, message, method_bytes, parameters_of};
 use support::{Host, Log};
 
 /// Every kind of callback of a connection that the session below has.
@@ -306,7 +306,7 @@ mod on_select {
     fn a_panic_of_on_open_error_comes_out_of_start() {
         let host = Select::new();
         let notes = Notes::new(&["on_open_error"]);
-        host.connect(refusing(), session(&notes, host.stopper()));
+        host.connect(parameters_of(dead_end()), session(&notes, host.stopper()));
         assert_eq!(run_through(&host), ["on purpose: on_open_error"]);
         assert_eq!(notes.connection.lines(), ["on_open_error"]);
     }
@@ -335,12 +335,6 @@ fn after(times: usize, stop: Rc<dyn Fn()>) -> Rc<dyn Fn()> {
             stop();
         }
     })
-}
-
-/// A port where nobody listens.
-fn refusing() -> ConnectionParameters {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    parameters_of(listener.local_addr().unwrap())
 }
 
 #[cfg(feature = "tokio")]
@@ -433,7 +427,7 @@ mod on_tokio {
         let (host, told) = host();
         let stop = after(2, host.stopper());
         let notes = Notes::new(&["on_open_error"]);
-        host.connect(refusing(), session(&notes, Rc::clone(&stop)));
+        host.connect(parameters_of(dead_end()), session(&notes, Rc::clone(&stop)));
         let (peer, other) = neighbour(&host, stop);
         host.run();
         assert_eq!(told.lines(), ["on purpose: on_open_error"]);

@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::OnceLock;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use haypile::protocol::{
     connection, encode_body_frame, encode_content_header, encode_method, queue,
 };
 use haypile::{ConnectionParameters, FieldTable, PlainCredentials};
+use socket2::{Domain, Socket, Type};
 
 /// No script waits longer for its client, on a busy machine either.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -212,6 +214,38 @@ impl Wire {
         let socket = socket2::SockRef::from(&self.stream);
         socket.set_linger(Some(Duration::ZERO)).expect("linger");
     }
+}
+
+/// An address where nobody accepts and no more connections fit into the backlog: it never answers.
+pub fn silent() -> SocketAddr {
+    static SILENT: OnceLock<(Socket, Vec<TcpStream>)> = OnceLock::new();
+    let (listener, _) = SILENT.get_or_init(|| {
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        listener.bind(&any.into()).expect("a port");
+        listener.listen(0).expect("to listen");
+        let mut backlog = Vec::new();
+        loop {
+            match TcpStream::connect_timeout(&address_of(&listener), Duration::from_millis(200)) {
+                Ok(stream) => backlog.push(stream),
+                Err(error) if error.kind() == ErrorKind::TimedOut => return (listener, backlog),
+                Err(error) => panic!("{error}"),
+            }
+            assert!(backlog.len() < 100, "the backlog is never full");
+        }
+    });
+    address_of(listener)
+}
+
+fn address_of(listener: &Socket) -> SocketAddr {
+    let address = listener.local_addr().expect("an address");
+    address.as_socket().expect("an IP address")
+}
+
+/// An address where nobody listens.
+pub fn dead_end() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    listener.local_addr().expect("an address")
 }
 
 fn is_hang_up(error: &std::io::Error) -> bool {
