@@ -24,13 +24,20 @@ pub struct Peer {
 
 impl Peer {
     pub fn new(script: impl FnOnce(&mut Wire) + Send + 'static) -> Self {
+        let mut script = Some(script);
+        Self::several(1, move |wire| script.take().expect("one client")(wire))
+    }
+
+    /// One that takes so many connections, one after another.
+    pub fn several(clients: usize, mut script: impl FnMut(&mut Wire) + Send + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let address = listener.local_addr().expect("an address");
         let script = std::thread::spawn(move || {
-            let (stream, _) = listener.accept().expect("a client");
-            drop(listener);
-            stream.set_read_timeout(Some(LIMIT)).expect("a timeout");
-            script(&mut Wire { stream, received: Vec::new() });
+            for _ in 0..clients {
+                let (stream, _) = listener.accept().expect("a client");
+                stream.set_read_timeout(Some(LIMIT)).expect("a timeout");
+                script(&mut Wire { stream, received: Vec::new() });
+            }
         });
         Self { address, script }
     }
