@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout_at;
 
 use crate::connection::{ConnectionCallbacks, ConnectionParameters};
+use crate::error::LoopError;
 use crate::io_services::{FdHandler, FdKey, Interest, IoServices, Ready, Services};
 use crate::ioloop::LoopCore;
 
@@ -99,6 +100,9 @@ impl TokioServices {
 
 impl IoServices for TokioServices {
     fn add_fd(&self, interest: Interest, handler: Rc<dyn FdHandler>) -> io::Result<FdKey> {
+        if self.core.is_detached() {
+            return Err(io::Error::other(LoopError::Gone));
+        }
         // SAFETY: by its contract a handler owns its descriptor, and always gives the same one;
         // `Held` keeps the handler.
         #[allow(unsafe_code)]
@@ -157,6 +161,9 @@ impl Drop for Host {
         if let Some(services) = self.0.upgrade() {
             services.core.detach();
             services.keep_alive(false);
+            // Whoever holds the services still does not hold what was watched.
+            let watches = services.fds.take();
+            watches.iter().for_each(|(_, watch)| drop(watch.fd.take()));
         }
     }
 }

@@ -4,7 +4,9 @@
 //! nothing borrowed, so that every API call, every drop and every close is legal in every callback.
 
 use std::cell::{Cell, RefCell};
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Instant;
@@ -132,7 +134,7 @@ impl Session {
         let (deadline, events) = (machine.deadline(), machine.has_events());
         drop(machine);
         if waiting >= WRITE_INLINE {
-            self.write();
+            self.write_inline();
         } else if waiting > 0 && !self.dirty.get() {
             self.flush_later();
         }
@@ -189,6 +191,13 @@ impl Session {
 
     // Output.
 
+    /// A socket that is known to take nothing is not asked at every call.
+    fn write_inline(&self) {
+        if self.stream().is_some_and(|stream| !stream.is_blocked()) {
+            self.write();
+        }
+    }
+
     fn write(&self) {
         let Some(stream) = self.stream() else { return };
         let written = stream.write(self.machine.borrow_mut().output());
@@ -238,10 +247,12 @@ impl Session {
         let Some(services) = self.services.upgrade() else { return };
         let _batch = services.core().batch();
         if let Some(stream) = self.stream()
-            && let Some(error) = stream.take_write_error()
+            && stream.has_failed()
         {
             while !self.machine.borrow().is_closed() && !self.read(services.core(), &stream) {}
-            self.machine.borrow_mut().lost(StreamLost::Io(error));
+            if let Some(error) = stream.take_write_error() {
+                self.machine.borrow_mut().lost(StreamLost::Io(error));
+            }
         }
         self.take_in(services.core(), |_| Received::Bytes(0));
     }
@@ -277,10 +288,22 @@ impl Session {
             Received::Bytes(count) => count > 0 && !is_full,
             Received::Blocked => true,
             Received::Lost(cause) => {
+                let cause = self.cause_of_loss(cause);
                 self.machine.borrow_mut().lost(cause);
                 self.resume_later();
                 true
             }
+        }
+    }
+
+    /// The system tells of a reset once: if a write has learned of it, a read sees the mere end.
+    fn cause_of_loss(&self, read: StreamLost) -> StreamLost {
+        let write = self.stream().and_then(|stream| stream.take_write_error());
+        match (read, write) {
+            (StreamLost::EndOfStream, Some(error)) if error.kind() != ErrorKind::BrokenPipe => {
+                error.into()
+            }
+            (read, _) => read,
         }
     }
 
@@ -338,11 +361,9 @@ impl Session {
                 if callbacks.is_empty() && error_of_the_broker(&error) {
                     log::warn!("channel {}: {error}", channel.number);
                 }
-                let channel = self.channel(channel);
-                for callback in callbacks {
-                    let (channel, error) = (&channel, error.clone());
-                    self.call(core, || callback(channel, error));
-                }
+                let (channel, error) = (&self.channel(channel), &error);
+                let calls = callbacks.into_iter().map(|call| || call(channel, error.clone()));
+                self.call_each(core, calls);
             }
             Event::Opened => {
                 let on_open = self.callbacks.borrow_mut().on_open.take();
@@ -367,24 +388,36 @@ impl Session {
         }
     }
 
+    /// Calls user's closures. Where a panic unwinds, it goes on when all have been called: those
+    /// behind the one that panicked would not be called again. Of several panics, the first.
+    fn call_each(&self, core: &LoopCore, calls: impl Iterator<Item = impl FnOnce()>) {
+        let mut first = None;
+        for call in calls {
+            let called = catch_unwind(AssertUnwindSafe(|| self.call(core, call)));
+            first = first.or(called.err());
+        }
+        if let Some(panic) = first {
+            resume_unwind(panic);
+        }
+    }
+
     /// Calls every closure of a list that the channel keeps; they go back to their place, before
     /// those that came meanwhile. Returns whether there was one.
-    fn observe<F>(
+    fn observe<F: 'static>(
         &self,
         core: &LoopCore,
         channel: ChannelId,
         list: fn(&mut Observers) -> &mut Vec<F>,
-        mut call: impl FnMut(&mut F, &Channel),
+        call: impl Fn(&mut F, &Channel),
     ) -> bool {
         let taken = match self.machine.borrow_mut().channel_mut(channel) {
             Some(state) => std::mem::take(list(&mut state.observers)),
             None => Vec::new(),
         };
         let mut lent = LentList { session: self, channel, list, closures: taken };
-        let handle = self.channel(channel);
-        for closure in &mut lent.closures {
-            self.call(core, || call(closure, &handle));
-        }
+        let (handle, call) = (&self.channel(channel), &call);
+        let calls = lent.closures.iter_mut().map(|closure| || call(closure, handle));
+        self.call_each(core, calls);
         !lent.closures.is_empty()
     }
 
@@ -395,8 +428,9 @@ impl Session {
         self.take_down();
         let services = self.services.upgrade();
         let released = services.as_ref().zip(self.key.take()).map(|(s, key)| s.release(key));
-        let callbacks = std::mem::take(&mut *self.callbacks.borrow_mut());
-        let told = if was_open { callbacks.on_close } else { callbacks.on_open_error };
+        let ConnectionCallbacks { on_open, on_open_error, on_close } = self.callbacks.take();
+        let (told, untold) =
+            if was_open { (on_close, on_open_error) } else { (on_open_error, on_close) };
         match told {
             Some(told) => self.call(core, || told(&self.connection(), error)),
             None if !was_open => {
@@ -409,6 +443,7 @@ impl Session {
             }
             None => {}
         }
+        self.call(core, || drop((on_open, untold)));
         drop(released);
     }
 
@@ -501,14 +536,14 @@ impl Drop for Lent<'_> {
         if let Some(on_message) = self.on_message.take() {
             let mut machine = self.session.machine.borrow_mut();
             let unused = machine.give_back(self.channel, self.consumer, on_message);
-            drop(machine);
-            drop(unused);
+            // Not to be dropped in the unwind that this may be.
+            machine.events.extend(unused.map(|unused| Event::Released(Box::new(unused))));
         }
     }
 }
 
 /// A list of a channel's closures while they run.
-struct LentList<'s, F> {
+struct LentList<'s, F: 'static> {
     session: &'s Session,
     channel: ChannelId,
     list: fn(&mut Observers) -> &mut Vec<F>,
@@ -518,11 +553,13 @@ struct LentList<'s, F> {
 impl<F> Drop for LentList<'_, F> {
     fn drop(&mut self) {
         let mut machine = self.session.machine.borrow_mut();
+        let mut closures = std::mem::take(&mut self.closures);
         if let Some(state) = machine.channel_mut(self.channel) {
             let list = (self.list)(&mut state.observers);
-            self.closures.append(list);
-            std::mem::swap(list, &mut self.closures);
+            closures.append(list);
+            *list = closures;
+        } else {
+            machine.events.push_back(Event::Released(Box::new(closures)));
         }
-        drop(machine);
     }
 }

@@ -90,6 +90,11 @@ impl Stream {
         self.counters.get()
     }
 
+    /// Whether a write has failed, and nobody has taken its error yet.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.write_error.borrow().is_some()
+    }
+
     /// The error that a write ended with, once.
     pub(crate) fn take_write_error(&self) -> Option<IoError> {
         self.write_error.take()

@@ -161,8 +161,10 @@ impl Inner {
         true
     }
 
-    /// Drops all that is on the loop, with nothing borrowed.
+    /// Drops all that is on the loop, with nothing borrowed. A `start` under way ends: one of its
+    /// callbacks dropped the loop, and nothing is left to wait for.
     pub(super) fn close(&self) {
+        self.stop();
         self.core.detach();
         let tokens = self.fds.borrow().tokens();
         for Token(token) in tokens {

@@ -4,7 +4,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use haypile::{
-    BaseConnection, ConnectionCallbacks, ConnectionParameters, IOLoop, SelectConnection, Services,
+    BaseConnection, ConnectionCallbacks, ConnectionParameters, IOLoop, Result, SelectConnection,
+    Services,
 };
 
 /// No scenario takes longer, on a busy machine either.
@@ -26,8 +27,14 @@ pub trait Host: Sized {
 
     fn services(&self) -> Services;
 
-    /// Runs the loop until it is stopped. Panics if nobody does.
-    fn run(&self);
+    /// Runs the loop until it is stopped. Panics if nobody does. Gives the error that no callback
+    /// took, if the loop returns such.
+    fn try_run(&self) -> Result<()>;
+
+    /// Runs the loop until it is stopped.
+    fn run(&self) {
+        self.try_run().expect("an error that no callback took");
+    }
 
     /// Whether a panic of a callback comes out of `run`.
     const UNWINDS: bool;
@@ -78,11 +85,11 @@ impl Host for Select {
         self.0.services().clone()
     }
 
-    fn run(&self) {
+    fn try_run(&self) -> Result<()> {
         let limit = self.0.call_later(LIMIT, || panic!("nobody stopped the loop"));
         let ended = self.0.start();
         self.0.remove_timeout(limit);
-        ended.expect("an error that no callback took");
+        ended
     }
 
     const UNWINDS: bool = true;
@@ -139,9 +146,10 @@ mod on_tokio {
             self.services.clone()
         }
 
-        fn run(&self) {
+        fn try_run(&self) -> haypile::Result<()> {
             let stopped = async { tokio::time::timeout(super::LIMIT, self.stop.notified()).await };
             self.tasks.block_on(&self.runtime, stopped).expect("nobody stopped the loop");
+            Ok(())
         }
 
         const UNWINDS: bool = false;

@@ -1,7 +1,9 @@
 //! What the tests over real loops and a real broker share.
-#![allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
+#![allow(dead_code, unused_imports, unused_macros, reason = "each test binary uses a part of it")]
 
 pub mod hosts;
+pub mod logs;
+pub mod peers;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

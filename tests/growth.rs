@@ -1,0 +1,183 @@
+//! What comes and goes leaves no memory behind.
+
+// A global allocator is the only way to count, and its trait is unsafe.
+#![allow(unsafe_code)]
+
+mod support;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use haypile::{
+    BasicProperties, Channel, ConnectionCallbacks, Delivery, Error, Result, basic, queue,
+};
+use support::peers::Peer;
+use support::{Host, every_host};
+
+every_host!(
+    channels_leave_nothing,
+    requests_and_consumers_leave_nothing,
+    connections_leave_nothing
+);
+
+thread_local! {
+    /// Bytes that this thread holds: a peer has another.
+    static LIVE: Cell<isize> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+fn count(change: isize) {
+    // Fails only while a thread ends.
+    let _ = LIVE.try_with(|live| live.set(live.get() + change));
+}
+
+// SAFETY: everything is passed on to the system's allocator as it is.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size() as isize);
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count(size as isize - layout.size() as isize);
+        // SAFETY: the caller keeps the contract of `realloc`.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count(-(layout.size() as isize));
+        // SAFETY: the caller keeps the contract of `dealloc`.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// How much more is held after so many rounds than after the first hundredth of them.
+#[derive(Default)]
+struct Growth {
+    rounds: Cell<usize>,
+    warm: Cell<isize>,
+}
+
+impl Growth {
+    /// Counts a round; false after the last.
+    fn goes_on(&self, rounds: usize) -> bool {
+        let done = self.rounds.get() + 1;
+        self.rounds.set(done);
+        if done == rounds / 100 {
+            self.warm.set(LIVE.get());
+        }
+        done < rounds
+    }
+
+    #[track_caller]
+    fn assert_none(&self) {
+        let grown = LIVE.get() - self.warm.get();
+        // A queue may have doubled, but nothing is left of each round.
+        assert!(grown < 4096, "{grown} bytes in {} rounds", self.rounds.get());
+    }
+}
+
+/// Runs rounds on one connection, each from the one before; `next` starts the first.
+fn on_connection<H: Host>(next: impl FnOnce(&Channel) + 'static) {
+    let host = H::new();
+    let peer = Peer::new(|wire| {
+        wire.open();
+        assert!(wire.obey());
+    });
+    let stop = host.stopper();
+    let ended = Rc::new(RefCell::new(None));
+    let end = Rc::clone(&ended);
+    let callbacks = ConnectionCallbacks::new()
+        .on_open(|connection| {
+            let opened = |channel: &Channel, opened: Result<()>| {
+                opened.unwrap();
+                next(channel);
+            };
+            connection.channel(None, opened).unwrap();
+        })
+        .on_close(move |_, error| {
+            end.replace(Some(error));
+            stop();
+        });
+    host.connect(peer.parameters(), callbacks);
+    host.run();
+    let ended = ended.take().expect("it has ended").to_string();
+    assert_eq!(ended, "connection closed by this client: (200) the test is done");
+    peer.join();
+}
+
+fn channels_leave_nothing<H: Host>() {
+    fn next(channel: &Channel, growth: Rc<Growth>) {
+        let closed = move |channel: &Channel, _: Error| {
+            let connection = channel.connection();
+            if !growth.goes_on(10_000) {
+                growth.assert_none();
+                return support::close(&connection);
+            }
+            let opened = move |channel: &Channel, opened: Result<()>| {
+                opened.unwrap();
+                assert_eq!(channel.channel_number(), 1);
+                next(channel, growth);
+            };
+            connection.channel(None, opened).unwrap();
+        };
+        channel.add_on_close_callback(closed).unwrap();
+        channel.add_on_return_callback(|_, _| ()).unwrap();
+        let consume = basic::Consume { consumer_tag: "mine".into(), ..Default::default() };
+        channel.basic_consume(consume, |_, _| (), |_, _| ()).unwrap();
+        channel.close(200, "next").unwrap();
+    }
+    on_connection::<H>(|channel| next(channel, Rc::default()));
+}
+
+fn requests_and_consumers_leave_nothing<H: Host>() {
+    fn next(channel: &Channel, growth: Rc<Growth>) {
+        let on_message = |_: &Channel, _: &Delivery<'_>| ();
+        let consume = basic::Consume { consumer_tag: "mine".into(), ..Default::default() };
+        channel.basic_consume(consume, on_message, |_, _| ()).unwrap();
+        let tag = channel.basic_consume(basic::Consume::default(), on_message, |_, _| ()).unwrap();
+        let to = basic::Publish::default();
+        channel.basic_publish(to, &BasicProperties::default(), vec![0; 10_000]).unwrap();
+        channel.queue_declare(queue::Declare::default(), |_, _| ()).unwrap();
+        channel.basic_get(basic::Get::default(), |_, _| ()).unwrap();
+        let cancel = basic::Cancel { consumer_tag: "mine".into() };
+        channel.basic_cancel(cancel, |_, _| ()).unwrap();
+        let cancelled = move |channel: &Channel, cancelled: Result<basic::CancelOk<'static>>| {
+            cancelled.unwrap();
+            if growth.goes_on(1_000) {
+                return next(channel, growth);
+            }
+            growth.assert_none();
+            support::close(&channel.connection());
+        };
+        channel.basic_cancel(basic::Cancel { consumer_tag: tag }, cancelled).unwrap();
+    }
+    on_connection::<H>(|channel| next(channel, Rc::default()));
+}
+
+fn connections_leave_nothing<H: Host>() {
+    let host = H::new();
+    let growth = Growth::default();
+    let peer = Peer::several(1_000, |wire| {
+        wire.open();
+        assert!(wire.obey());
+    });
+    loop {
+        let stop = host.stopper();
+        let callbacks =
+            ConnectionCallbacks::new().on_open(support::close).on_close(move |_, _| stop());
+        host.connect(peer.parameters(), callbacks);
+        host.run();
+        if !growth.goes_on(1_000) {
+            break;
+        }
+    }
+    peer.join();
+    growth.assert_none();
+}
