@@ -118,7 +118,7 @@ fn chat_server_passes_lines_on_and_sends_silent_clients_away() {
     };
     let (mut anna_hears, mut anna, anna_is) = join();
     let (mut bela_hears, mut bela, bela_is) = join();
-    let mut hear = |lines: &mut Lines<BufReader<TcpStream>>| lines.next().expect("a line").unwrap();
+    let hear = |lines: &mut Lines<BufReader<TcpStream>>| lines.next().expect("a line").unwrap();
     assert_eq!(hear(&mut anna_hears), format!("* {bela_is} has joined"));
 
     anna.write_all(b"good morn").unwrap();
