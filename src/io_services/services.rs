@@ -1,11 +1,13 @@
 //! What users and the rest of the crate hold of a loop.
 
 use std::fmt;
+use std::io;
 use std::ops::Deref;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
-use super::{IoServices, Session};
+use super::{FdHandler, FdKey, Interest, IoServices, Session};
+use crate::error::LoopError;
 use crate::ioloop::{Remote, SessionKey, TimerCallback, TimerId};
 
 /// For a delay whose end no [`Instant`] can tell.
@@ -111,6 +113,17 @@ impl Services {
         if self.core().add_callback(callback) {
             self.defer();
         }
+    }
+
+    /// See [`IoServices::add_fd`].
+    ///
+    /// # Errors
+    /// As there, and [`LoopError::Gone`], as the source of an [`io::Error`], when the loop is gone.
+    pub fn add_fd(&self, interest: Interest, handler: Rc<dyn FdHandler>) -> io::Result<FdKey> {
+        if self.core().is_detached() {
+            return Err(io::Error::other(LoopError::Gone));
+        }
+        self.0.add_fd(interest, handler)
     }
 
     /// The way in from other threads.

@@ -95,9 +95,9 @@ impl LoopHandle {
         interest: Interest,
         handler: impl FnMut(&LoopHandle, Ready) + 'static,
     ) -> io::Result<FdKey> {
-        let inner = self.inner.upgrade().ok_or_else(|| io::Error::other(LoopError::Gone))?;
+        let services = self.services().ok_or_else(|| io::Error::other(LoopError::Gone))?;
         let handler = UserHandler::new(fd, self.clone(), Box::new(handler));
-        inner.add_fd(interest, Rc::new(handler))
+        services.add_fd(interest, Rc::new(handler))
     }
 
     /// See [`IOLoop::update_handler`](super::IOLoop::update_handler).

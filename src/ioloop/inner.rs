@@ -175,9 +175,6 @@ impl Inner {
 
 impl IoServices for Inner {
     fn add_fd(&self, interest: Interest, handler: Rc<dyn FdHandler>) -> io::Result<FdKey> {
-        if self.core.is_detached() {
-            return Err(io::Error::other(LoopError::Gone));
-        }
         let token = self.fds.borrow_mut().insert(Rc::clone(&handler), interest);
         if !interest.is_empty() {
             let fd = handler.as_fd();
