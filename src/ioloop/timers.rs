@@ -23,7 +23,7 @@ pub(crate) struct Timers<T> {
     heap: Vec<Node>,
     slots: Keyed<Entry<T>>,
     /// The batch under way, with the deadline of each. Those removed or reset meanwhile stay in
-    /// here: their keys match nothing, or a timer that has a node in the heap.
+    /// here: their keys match nothing, or a timer that has a node in the heap or a later one here.
     due: VecDeque<Node>,
 }
 
@@ -43,6 +43,8 @@ impl Node {
 struct Entry<T> {
     /// The node's index in the heap; `None` once the timer is in the due batch.
     index: Option<usize>,
+    /// Of its node in the due batch.
+    due_at: u64,
     /// For a periodic timer.
     period: Option<u64>,
     /// Out while a periodic timer is being called.
@@ -65,7 +67,7 @@ impl<T> Default for Timers<T> {
 impl<T> Timers<T> {
     /// A timer for `at`, and then every `period` if there is one.
     pub(crate) fn insert(&mut self, at: u64, period: Option<u64>, value: T) -> TimerId {
-        let key = self.slots.insert(Entry { index: None, period, value: Some(value) });
+        let key = self.slots.insert(Entry { index: None, due_at: at, period, value: Some(value) });
         self.link(Node { at, key });
         TimerId(key)
     }
@@ -120,6 +122,7 @@ impl<T> Timers<T> {
             self.cut(0);
             if let Some(entry) = self.slots.get_mut(node.key) {
                 entry.index = None;
+                entry.due_at = node.at;
             }
             self.due.push_back(node);
         }
@@ -130,7 +133,7 @@ impl<T> Timers<T> {
     pub(crate) fn next_due(&mut self, now: u64) -> Option<Due<T>> {
         while let Some(Node { at, key }) = self.due.pop_front() {
             let entry = match self.slots.get_mut(key) {
-                Some(entry) if entry.index.is_none() => entry,
+                Some(entry) if entry.index.is_none() && entry.due_at == at => entry,
                 _ => continue,
             };
             let Some(period) = entry.period else {
@@ -338,6 +341,22 @@ mod tests {
         timers.collect_due(5);
         assert_eq!(next(&mut timers), Some(0));
         assert!(timers.is_empty());
+    }
+
+    /// A panic leaves a batch half done: what it left may be reset, and fall due again, before the
+    /// next turn goes on with it.
+    #[test]
+    fn one_reset_out_of_a_batch_left_behind_keeps_to_its_new_deadline() {
+        let mut timers = Timers::default();
+        let ids: Vec<_> = (0..2).map(|value| timers.insert(1, None, value)).collect();
+        let periodic = timers.insert(1, Some(10), 2);
+        timers.collect_due(1);
+        assert!(timers.reset(ids[0], 5));
+        assert!(timers.reset(periodic, 4));
+        timers.collect_due(6);
+        let order = std::iter::from_fn(|| next(&mut timers)).collect::<Vec<_>>();
+        assert_eq!(order, [1, 2, 0]);
+        assert_eq!(timers.first(), Some(14));
     }
 
     #[test]
