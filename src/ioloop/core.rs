@@ -259,13 +259,14 @@ impl LoopCore {
     }
 
     /// Whether the timer was pending, and its callback, for the caller to drop. The last: no timer
-    /// is left, and the host's must be unset. While some are left, the host's may come too early,
+    /// is left nor anything else to do, and the host's must be unset. While some are left, the host's may come too early,
     /// which costs a turn, where to set it each time could cost a system call.
     pub(crate) fn remove_timer(&self, id: TimerId) -> (bool, Option<TimerCallback>, bool) {
         let mut timers = self.timers.borrow_mut();
         let (pending, callback) = timers.remove(id);
-        let unset =
-            pending && timers.is_empty() && !self.in_turn.get() && self.told.take().is_some();
+        let last = pending && timers.is_empty() && !self.in_turn.get();
+        // While something is posted, the host's timer may stand for the turn that is owed to it.
+        let unset = last && !self.is_pending() && self.told.take().is_some();
         (pending, callback, unset)
     }
 

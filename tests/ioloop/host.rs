@@ -127,6 +127,20 @@ fn the_timer_is_set_for_a_new_first_deadline_and_unset_with_the_last() {
     assert_eq!(host.timer.get(), Some(at(20)));
 }
 
+/// Regression: a turn that leaves something to do asks for the next by the host's timer.
+#[test]
+fn the_removal_of_the_last_timer_leaves_the_turn_that_is_owed() {
+    let (services, host, _) = host();
+    let only = services.call_later(Duration::from_secs(1), || ());
+    let weak = services.downgrade();
+    services.add_callback(move || weak.upgrade().unwrap().add_callback(|| ()));
+    let next = services.core().turn();
+    host.set_timer(next);
+    assert!(services.remove_timeout(only));
+    assert_eq!(host.timer.get(), next);
+    assert_eq!(services.core().turn(), None);
+}
+
 #[test]
 fn the_waker_is_called_once_for_all_that_waits() {
     let (services, _, wakes) = host();
