@@ -54,7 +54,8 @@ impl Inner {
         self.error.take().map_or(Ok(()), Err)
     }
 
-    /// One turn that waits at most so long. False if it, or something before it, asked to stop.
+    /// One turn that waits at most so long. False if it asked to stop, or if something before it
+    /// did: then nothing runs, as in `start`.
     pub(super) fn run_once(&self, timeout: Option<Duration>) -> Result<bool> {
         self.crank(|| Ok(self.turn(timeout.map(|timeout| after(Instant::now(), timeout)))?))
     }
@@ -74,7 +75,9 @@ impl Inner {
         if self.core.is_detached() {
             return Err(LoopError::Gone.into());
         }
-        turn()?;
+        if !self.stop.load(Ordering::Relaxed) {
+            turn()?;
+        }
         let go_on = !self.stop.load(Ordering::Relaxed);
         self.error.take().map_or(Ok(go_on), Err)
     }
@@ -92,7 +95,7 @@ impl Inner {
     }
 
     pub(super) fn time_to_deadline(&self) -> Option<Duration> {
-        if self.core.has_work() {
+        if self.core.has_work() || self.stop.load(Ordering::Relaxed) {
             return Some(Duration::ZERO);
         }
         Some(self.core.next_deadline()?.saturating_duration_since(Instant::now()))

@@ -132,7 +132,8 @@ impl IOLoop {
     }
 
     /// Ends [`start`](Self::start) after the turn under way, whose other callbacks still run.
-    /// Before `start`, the next `start` returns at once and runs nothing. From another thread, use
+    /// Before `start`, [`run_once`](Self::run_once) or [`process_due`](Self::process_due), the next
+    /// of them returns at once and runs nothing. From another thread, use
     /// [`stopper`](Self::stopper).
     pub fn stop(&self) {
         self.inner.stop();
@@ -140,7 +141,7 @@ impl IOLoop {
 
     /// Runs one turn, which waits at most so long: for a program that has a loop of its own. `None`
     /// waits until there is something to do. False if [`stop`](Self::stop) was called, in the turn
-    /// or before it.
+    /// or before it; in the latter case it has not waited, and nothing ran.
     ///
     /// To sleep in another poll instead, give that [`poll_fd`](Self::poll_fd) to watch for reading
     /// and [`time_to_deadline`](Self::time_to_deadline) to wait at most, then call this with a
@@ -173,8 +174,8 @@ impl IOLoop {
     }
 
     /// Calls the callbacks posted so far and the timers that are due (pika's `process_timeouts`),
-    /// and writes what connections have to send. It looks at no descriptor. False if
-    /// [`stop`](Self::stop) was called.
+    /// and writes what connections have to send. It looks at no descriptor. False as of
+    /// [`run_once`](Self::run_once).
     ///
     /// # Errors
     /// As [`start`](Self::start).
