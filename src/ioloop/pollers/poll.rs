@@ -23,13 +23,14 @@ pub(in crate::ioloop) struct PollPoller {
 struct Watched {
     fds: Vec<PollFd<'static>>,
     tokens: Vec<Token>,
+    /// Where each descriptor is in the lists, by its number.
+    places: Vec<Option<usize>>,
 }
 
 impl Watched {
     fn index(&self, fd: BorrowedFd<'_>) -> io::Result<usize> {
-        let found =
-            self.fds.iter().position(|watched| watched.as_fd().as_raw_fd() == fd.as_raw_fd());
-        found.ok_or_else(|| io::ErrorKind::NotFound.into())
+        let place = self.places.get(fd.as_raw_fd() as usize).copied().flatten();
+        place.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }
 
@@ -53,6 +54,11 @@ impl Poller for PollPoller {
         if watched.index(fd).is_ok() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
+        let number = fd.as_raw_fd() as usize;
+        if watched.places.len() <= number {
+            watched.places.resize(number + 1, None);
+        }
+        watched.places[number] = Some(watched.fds.len());
         #[allow(unsafe_code)]
         // SAFETY: whoever adds a descriptor removes it before it is closed.
         let fd = unsafe { BorrowedFd::borrow_raw(fd.as_raw_fd()) };
@@ -83,12 +89,16 @@ impl Poller for PollPoller {
         let index = watched.index(fd)?;
         watched.fds.swap_remove(index);
         watched.tokens.swap_remove(index);
+        watched.places[fd.as_raw_fd() as usize] = None;
+        if let Some(moved) = watched.fds.get(index).map(|moved| moved.as_fd().as_raw_fd()) {
+            watched.places[moved as usize] = Some(index);
+        }
         Ok(())
     }
 
     fn wait(&self, deadline: Option<Instant>, events: &mut Vec<Event>) -> io::Result<()> {
         let mut watched = self.watched.borrow_mut();
-        let Watched { fds, tokens } = &mut *watched;
+        let Watched { fds, tokens, places: _ } = &mut *watched;
         let mut ready = loop {
             match poll(fds, time_left(deadline).as_ref()) {
                 Err(Errno::INTR) => {}
