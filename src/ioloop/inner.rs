@@ -26,6 +26,8 @@ pub(super) struct Inner {
     error: Cell<Option<Error>>,
     /// The one that made it.
     process: u32,
+    /// This is another, forked from that: the poller is shared with it, and is its.
+    forked: Cell<bool>,
 }
 
 impl Inner {
@@ -40,6 +42,7 @@ impl Inner {
             stop: Arc::default(),
             error: Cell::new(None),
             process: std::process::id(),
+            forked: Cell::new(false),
         })
     }
 
@@ -154,7 +157,7 @@ impl Inner {
     pub(super) fn remove(&self, key: FdKey) -> bool {
         let entry = self.fds.borrow_mut().remove(Token(key.0));
         let Some(entry) = entry else { return false };
-        if !entry.interest.is_empty() {
+        if !entry.interest.is_empty() && !self.forked.get() {
             let fd = entry.handler.as_fd();
             let removed = self.poller.remove(fd, entry.interest);
             if let Err(error) = removed {
@@ -165,8 +168,13 @@ impl Inner {
     }
 
     /// Drops all that is on the loop, with nothing borrowed. A `start` under way ends: one of its
-    /// callbacks dropped the loop, and nothing is left to wait for.
-    pub(super) fn close(&self) {
+    /// callbacks dropped the loop, and nothing is left to wait for. In a forked process the poller
+    /// is let be: what is taken out of it here is taken from the parent's loop.
+    pub(super) fn close(self: &Rc<Self>) {
+        if self.process != std::process::id() {
+            self.forked.set(true);
+            std::mem::forget(Rc::clone(self));
+        }
         self.stop();
         self.core.detach();
         let tokens = self.fds.borrow().tokens();

@@ -67,7 +67,7 @@ use crate::io_services::{FdKey, Interest, IoServices, Ready, Services};
 /// - **Signals** do not end a wait, and are no events: turn them into bytes on a socket, as the
 ///   example `graceful_stop` does.
 /// - **Fork.** A loop is of the process that made it: the child must not use it, which is checked
-///   where debug assertions are on.
+///   where debug assertions are on. It may drop it, which leaves the parent's as it is.
 /// - **Descriptors used** by an idle loop: by mio on Linux 4 (the selector twice, its waker, a
 ///   timer), by polling 3, by poll and select 2.
 ///
@@ -324,7 +324,8 @@ impl IOLoop {
     /// # Errors
     /// What the system says: [`AlreadyExists`](io::ErrorKind::AlreadyExists) of a descriptor that is
     /// being watched, [`PermissionDenied`](io::ErrorKind::PermissionDenied) of a file that cannot
-    /// be waited for. `fd` and `handler` have been dropped.
+    /// be waited for, [`InvalidInput`](io::ErrorKind::InvalidInput) of one that select has no room
+    /// for. `fd` and `handler` have been dropped.
     pub fn add_handler(
         &self,
         fd: impl AsFd + 'static,
