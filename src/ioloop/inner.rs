@@ -75,9 +75,6 @@ impl Inner {
 
     fn crank(&self, turn: impl FnOnce() -> Result<()>) -> Result<bool> {
         let _running = self.run()?;
-        if self.core.is_detached() {
-            return Err(LoopError::Gone.into());
-        }
         if !self.stop.load(Ordering::Relaxed) {
             turn()?;
         }
@@ -93,6 +90,9 @@ impl Inner {
         );
         if self.running.get() || self.core.is_busy() {
             return Err(LoopError::Nested.into());
+        }
+        if self.core.is_detached() {
+            return Err(LoopError::Gone.into());
         }
         Ok(Running::enter(self))
     }
