@@ -16,6 +16,7 @@ use crate::io_services::{FdHandler, FdKey, Interest, IoServices, Ready, after};
 
 pub(super) struct Inner {
     core: Rc<LoopCore>,
+    pub(super) kind: PollerKind,
     poller: Box<dyn Poller>,
     fds: RefCell<Fds>,
     /// Empty but for its capacity, unless a dispatch is under way.
@@ -35,6 +36,7 @@ impl Inner {
         let poller = kind.open()?;
         Ok(Self {
             core: LoopCore::with_panics(poller.waker(), Panics::Unwind),
+            kind,
             poller,
             fds: RefCell::default(),
             events: Cell::default(),
