@@ -19,6 +19,7 @@ every_host!(
     the_connection_is_closed_in,
     all_handles_are_dropped_in,
     more_is_asked_in,
+    the_channel_is_closed_behind_requests_in,
     all_of_it_is_done_in,
 );
 
@@ -85,6 +86,10 @@ fn all_handles_are_dropped_in<H: Host>() {
 
 fn more_is_asked_in<H: Host>() {
     each_kind::<H>(&[AskMore]);
+}
+
+fn the_channel_is_closed_behind_requests_in<H: Host>() {
+    each_kind::<H>(&[AskMore, CloseChannel]);
 }
 
 fn all_of_it_is_done_in<H: Host>() {
