@@ -1,22 +1,73 @@
 //! The examples, run as a user runs them, and what they print.
 
-use std::process::Command;
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::net::TcpStream;
+use std::process::{Child, ChildStdout, Command, Stdio};
 
-/// Runs an example against the broker; gives the lines that it printed.
-fn run(example: &str) -> Vec<String> {
-    let broker = std::env::var("AMQP_URL");
-    broker.expect("AMQP_URL names no broker: run the tests by scripts/with-broker");
+/// The command that runs an example, which becomes the example's process.
+fn command(example: &str) -> Command {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["run", "--quiet", "--example", example]);
     if cfg!(feature = "tokio") {
         // The features that the examples have just been built with.
         cargo.args(["--features", "tokio"]);
     }
-    let output = cargo.output().expect("cargo runs");
+    cargo.arg("--");
+    cargo
+}
+
+fn needs_broker() {
+    let broker = std::env::var("AMQP_URL");
+    broker.expect("AMQP_URL names no broker: run the tests by scripts/with-broker");
+}
+
+/// Runs an example against the broker; gives the lines that it printed.
+fn run(example: &str) -> Vec<String> {
+    needs_broker();
+    let output = command(example).output().expect("cargo runs");
     let printed = String::from_utf8(output.stdout).expect("text");
     let complaints = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{example}: {}\n{printed}{complaints}", output.status);
     printed.lines().map(str::to_owned).collect()
+}
+
+/// An example that runs until it is told to end.
+struct Running {
+    process: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Running {
+    fn start(example: &str, arguments: &[&str]) -> Self {
+        let mut command = command(example);
+        let mut process =
+            command.args(arguments).stdout(Stdio::piped()).spawn().expect("cargo runs");
+        let printed = process.stdout.take().expect("it is piped");
+        Self { process, lines: BufReader::new(printed).lines() }
+    }
+
+    fn line(&mut self) -> String {
+        self.lines.next().expect("one more line").expect("text")
+    }
+
+    /// Sends SIGTERM, and gives what it prints until it has ended well.
+    fn terminate(mut self) -> Vec<String> {
+        #[allow(unsafe_code)]
+        // SAFETY: a signal to a child that has not been waited for.
+        let sent = unsafe { libc::kill(self.process.id() as libc::pid_t, libc::SIGTERM) };
+        assert_eq!(sent, 0);
+        let rest = self.lines.by_ref().map(|line| line.expect("text")).collect();
+        let status = self.process.wait().expect("it ends");
+        assert!(status.success(), "{status}: {rest:?}");
+        rest
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Nothing to end, if all went well.
+        drop(self.process.kill());
+    }
 }
 
 #[test]
@@ -43,4 +94,54 @@ fn select_custom_ioloop_publishes_by_a_timer_and_closes_by_another() {
     assert_eq!(lines[0], "connected");
     let end = ["closing", "connection closed by this client: (200) ten seconds are over"];
     assert_eq!(lines[lines.len() - 2..], end);
+}
+
+#[test]
+fn graceful_stop_cancels_and_closes_at_a_signal() {
+    needs_broker();
+    let mut worker = Running::start("graceful_stop", &[]);
+    assert_eq!(worker.line(), "working as ctag1.0.0");
+    let end = "connection closed by this client: (200) stopped";
+    assert_eq!(worker.terminate(), ["stopping", "cancelled ctag1.0.0", end]);
+}
+
+#[test]
+fn chat_server_passes_lines_on_and_sends_silent_clients_away() {
+    let mut server = Running::start("chat_server", &["127.0.0.1:0", "1.5"]);
+    let listening = server.line();
+    let address = listening.strip_prefix("listening on ").expect("the address");
+    let mut join = || {
+        let stream = TcpStream::connect(address).expect("it listens");
+        let name = stream.local_addr().expect("an address").to_string();
+        assert_eq!(server.line(), format!("{name} has joined"));
+        (BufReader::new(stream.try_clone().expect("a clone")).lines(), stream, name)
+    };
+    let (mut anna_hears, mut anna, anna_is) = join();
+    let (mut bela_hears, mut bela, bela_is) = join();
+    let hear = |lines: &mut Lines<BufReader<TcpStream>>| lines.next().expect("a line").unwrap();
+    assert_eq!(hear(&mut anna_hears), format!("* {bela_is} has joined"));
+
+    anna.write_all(b"good morn").unwrap();
+    anna.write_all(b"ing\nwho is there?\n").unwrap();
+    assert_eq!(hear(&mut bela_hears), format!("{anna_is}: good morning"));
+    assert_eq!(hear(&mut bela_hears), format!("{anna_is}: who is there?"));
+
+    // Anna says no more. Bela does, each time he hears that he must.
+    bela.write_all(b"Bela\n").unwrap();
+    assert_eq!(hear(&mut anna_hears), format!("{bela_is}: Bela"));
+    let silence = std::time::Instant::now();
+    let gone = loop {
+        bela.set_read_timeout(Some(std::time::Duration::from_millis(500))).unwrap();
+        match bela_hears.next() {
+            Some(Ok(line)) => break line,
+            _ => bela.write_all(b"still here\n").unwrap(),
+        }
+        assert!(silence.elapsed().as_secs() < 30, "nobody is sent away");
+    };
+    assert_eq!(gone, format!("* {anna_is} has left: too silent"));
+    assert!(anna_hears.last().is_some(), "what was said before, then the end");
+
+    let end = server.terminate();
+    assert_eq!(end, [format!("{anna_is} has left: too silent"), "stopping".into()]);
+    assert_eq!(hear(&mut bela_hears), "* the server stops");
 }

@@ -15,7 +15,6 @@ use tokio::sync::Notify;
 use tokio::time::timeout_at;
 
 use crate::connection::{ConnectionCallbacks, ConnectionParameters};
-use crate::error::LoopError;
 use crate::io_services::{FdHandler, FdKey, Interest, IoServices, Ready, Services};
 use crate::ioloop::LoopCore;
 
@@ -100,9 +99,6 @@ impl TokioServices {
 
 impl IoServices for TokioServices {
     fn add_fd(&self, interest: Interest, handler: Rc<dyn FdHandler>) -> io::Result<FdKey> {
-        if self.core.is_detached() {
-            return Err(io::Error::other(LoopError::Gone));
-        }
         // SAFETY: by its contract a handler owns its descriptor, and always gives the same one;
         // `Held` keeps the handler.
         #[allow(unsafe_code)]
@@ -162,8 +158,7 @@ impl Drop for Host {
             services.core.detach();
             services.keep_alive(false);
             // Whoever holds the services still does not hold what was watched.
-            let watches = services.fds.take();
-            watches.iter().for_each(|(_, watch)| drop(watch.fd.take()));
+            drop(services.fds.take());
         }
     }
 }
@@ -187,9 +182,7 @@ struct Watch {
 
 impl Watch {
     fn wake(&self) {
-        if let Some(task) = self.task.take() {
-            task.wake();
-        }
+        self.task.take().into_iter().for_each(Waker::wake);
     }
 
     /// Calls the handler at most once, then lets the other tasks run.

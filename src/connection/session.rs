@@ -249,7 +249,7 @@ impl Session {
         if let Some(stream) = self.stream()
             && stream.has_failed()
         {
-            self.read(services.core(), &stream);
+            while !self.machine.borrow().is_closed() && !self.read(services.core(), &stream) {}
             if let Some(error) = stream.take_write_error() {
                 self.machine.borrow_mut().lost(StreamLost::Io(error));
             }

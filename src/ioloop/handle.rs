@@ -62,6 +62,17 @@ impl LoopHandle {
         self.services().map_or(TimerId::NONE, |services| services.call_later(delay, callback))
     }
 
+    /// See [`IOLoop::call_every`](super::IOLoop::call_every). The id that a loop which is gone gives
+    /// matches nothing.
+    pub fn call_every(&self, period: Duration, callback: impl FnMut() + 'static) -> TimerId {
+        self.services().map_or(TimerId::NONE, |services| services.call_every(period, callback))
+    }
+
+    /// See [`IOLoop::reset_timeout`](super::IOLoop::reset_timeout).
+    pub fn reset_timeout(&self, id: TimerId, deadline: Instant) -> bool {
+        self.services().is_some_and(|services| services.reset_timeout(id, deadline))
+    }
+
     /// See [`IOLoop::remove_timeout`](super::IOLoop::remove_timeout).
     pub fn remove_timeout(&self, id: TimerId) -> bool {
         self.services().is_some_and(|services| services.remove_timeout(id))
@@ -84,9 +95,9 @@ impl LoopHandle {
         interest: Interest,
         handler: impl FnMut(&LoopHandle, Ready) + 'static,
     ) -> io::Result<FdKey> {
-        let inner = self.inner.upgrade().ok_or_else(|| io::Error::other(LoopError::Gone))?;
+        let services = self.services().ok_or_else(|| io::Error::other(LoopError::Gone))?;
         let handler = UserHandler::new(fd, self.clone(), Box::new(handler));
-        inner.add_fd(interest, Rc::new(handler))
+        services.add_fd(interest, Rc::new(handler))
     }
 
     /// See [`IOLoop::update_handler`](super::IOLoop::update_handler).

@@ -9,18 +9,21 @@ mod inner;
 mod keyed;
 mod pollers;
 mod remote;
+mod timer_callback;
 mod timers;
 
 use std::fmt;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 pub use self::core::LoopCore;
 pub(crate) use self::core::{LookupKey, SessionKey};
 pub use self::handle::{LoopHandle, Stopper};
+pub use self::pollers::PollerKind;
 pub use self::remote::Remote;
+pub(crate) use self::timer_callback::TimerCallback;
 pub use self::timers::TimerId;
 
 use self::inner::Inner;
@@ -40,7 +43,36 @@ use crate::io_services::{FdKey, Interest, IoServices, Ready, Services};
 /// A panic in a callback comes out of [`start`](Self::start) and loses only that call: all the rest
 /// runs at the next `start`, and a handler that panicked is called again.
 ///
-/// A process that has forked must not use, in the child, a loop made before.
+/// # Portability
+///
+/// A program that keeps to these rules runs alike on every system and by every [`PollerKind`]:
+///
+/// - **Level-triggered.** A handler is called in each turn in which its descriptor is ready. It need
+///   not read all there is, and should not: the others wait.
+/// - **Spurious readiness.** A handler may be called for nothing. Let descriptors be non-blocking,
+///   and take [`WouldBlock`](io::ErrorKind::WouldBlock) for an answer.
+/// - **Hang-ups and errors** come with the whole interest, so that a read or a write learns which it
+///   was. Whether [`Ready::ERROR`] says so too differs: select(2) cannot tell, and kqueue tells it
+///   with the filter that is watched. Act on what the read or write says.
+/// - **What can be watched** differs: epoll refuses regular files, by
+///   [`PermissionDenied`](io::ErrorKind::PermissionDenied), where poll(2) and select(2) call them
+///   always ready. select(2) refuses descriptors from 1,024 on.
+/// - **One watch a descriptor.** A second `add_handler` of the same one is
+///   [`AlreadyExists`](io::ErrorKind::AlreadyExists), except on kqueue, where it would replace the
+///   first. A duplicate (`try_clone`) is another descriptor.
+/// - **Removed before closed.** The loop owns what it watches, which sees to that. A descriptor whose
+///   duplicate lives on elsewhere hangs up only when that is closed too.
+/// - **Time** is monotonic. Whether it goes on while the machine is suspended differs (not on
+///   Linux). Deadlines are exact to what the system can do, and never early.
+/// - **Signals** do not end a wait, and are no events: turn them into bytes on a socket, as the
+///   example `graceful_stop` does.
+/// - **Fork.** A loop is of the process that made it: the child must not use it, which is checked
+///   where debug assertions are on.
+/// - **Descriptors used** by an idle loop: by mio on Linux 4 (the selector twice, its waker, a
+///   timer), by polling 3, by poll and select 2.
+///
+/// The crate is developed and tested on Linux. For macOS and the BSDs it is written and compiled,
+/// not yet run.
 ///
 /// ```
 /// use haypile::IOLoop;
@@ -51,7 +83,7 @@ use crate::io_services::{FdKey, Interest, IoServices, Ready, Services};
 /// ioloop.call_later(Duration::from_millis(2), move || handle.stop());
 /// ioloop.add_callback(|| println!("first"));
 /// ioloop.start()?;
-/// # haypile::Result::Ok(())
+/// # Ok::<(), haypile::Error>(())
 /// ```
 ///
 /// It stays on its thread; see [`remote`](Self::remote) for the way in from others:
@@ -67,12 +99,23 @@ pub struct IOLoop {
 }
 
 impl IOLoop {
-    /// Makes a loop (pika's `IOLoop()`), which does nothing before [`start`](Self::start).
+    /// Makes a loop (pika's `IOLoop()`), which does nothing before [`start`](Self::start). It waits
+    /// by the poller that the environment names in [`PollerKind::VARIABLE`], else by the default.
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io): the process has no descriptors left, or the like.
+    /// [`Error::Parameters`](crate::Error::Parameters): the environment names no poller.
     pub fn new() -> Result<Self> {
-        let inner = Rc::new(Inner::new()?);
+        Self::with_poller(PollerKind::of_process()?)
+    }
+
+    /// Makes a loop that waits by this poller.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io): the process has no descriptors left, or the like, or the
+    /// system has no such poller.
+    pub fn with_poller(kind: PollerKind) -> Result<Self> {
+        let inner = Rc::new(Inner::new(kind)?);
         let services = Services::from(Rc::clone(&inner) as Rc<dyn IoServices>);
         let handle = LoopHandle { inner: Rc::downgrade(&inner), remote: services.remote() };
         Ok(Self { inner, services, handle })
@@ -93,6 +136,63 @@ impl IOLoop {
     /// [`stopper`](Self::stopper).
     pub fn stop(&self) {
         self.inner.stop();
+    }
+
+    /// Runs one turn, which waits at most so long: for a program that has a loop of its own. `None`
+    /// waits until there is something to do. False if [`stop`](Self::stop) was called, in the turn
+    /// or before it.
+    ///
+    /// To sleep in another poll instead, give that [`poll_fd`](Self::poll_fd) to watch for reading
+    /// and [`time_to_deadline`](Self::time_to_deadline) to wait at most, then call this with a
+    /// timeout of zero:
+    ///
+    /// ```
+    /// use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    /// use std::{cell::Cell, rc::Rc, time::Duration};
+    ///
+    /// let ioloop = haypile::IOLoop::new()?;
+    /// let fired = Rc::new(Cell::new(false));
+    /// let fires = Rc::clone(&fired);
+    /// ioloop.call_later(Duration::from_millis(2), move || fires.set(true));
+    /// while !fired.get() {
+    ///     let left = ioloop.time_to_deadline().expect("a timer is pending");
+    ///     let left = Timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos().into() };
+    ///     let fd = ioloop.poll_fd().expect("the default poller has one");
+    ///     // The program's own descriptors go here too.
+    ///     let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+    ///     poll(&mut fds, Some(&left)).map_err(std::io::Error::from)?;
+    ///     ioloop.run_once(Some(Duration::ZERO))?;
+    /// }
+    /// # Ok::<(), haypile::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn run_once(&self, timeout: Option<Duration>) -> Result<bool> {
+        self.inner.run_once(timeout)
+    }
+
+    /// Calls the callbacks posted so far and the timers that are due (pika's `process_timeouts`),
+    /// and writes what connections have to send. It looks at no descriptor. False if
+    /// [`stop`](Self::stop) was called.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn process_due(&self) -> Result<bool> {
+        self.inner.process_due()
+    }
+
+    /// How long a wait may take: until the first deadline, or not at all while there is something
+    /// to do. `None`: until a descriptor is ready or another thread posts something.
+    pub fn time_to_deadline(&self) -> Option<Duration> {
+        self.inner.time_to_deadline()
+    }
+
+    /// A descriptor that is readable when one of the loop's is ready or another thread has posted
+    /// something, so that the loop can be nested in any other. `None` of a poller that has none:
+    /// poll and select. See [`run_once`](Self::run_once).
+    pub fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.inner.poll_fd()
     }
 
     /// Stops the loop from any thread.
@@ -121,7 +221,7 @@ impl IOLoop {
     /// });
     /// ioloop.start()?;
     /// worker.join().unwrap()?;
-    /// # haypile::Result::Ok(())
+    /// # Ok::<(), haypile::Error>(())
     /// ```
     pub fn remote(&self) -> Remote {
         self.services.remote()
@@ -147,15 +247,39 @@ impl IOLoop {
     ///     handle.stop();
     /// });
     /// ioloop.start()?;
-    /// # haypile::Result::Ok(())
+    /// # Ok::<(), haypile::Error>(())
     /// ```
     pub fn call_later(&self, delay: Duration, callback: impl FnOnce() + 'static) -> TimerId {
         self.services.call_later(delay, callback)
     }
 
-    /// Removes a timer, and drops its callback (pika's `remove_timeout`). False if it was not
-    /// pending: it has fired, was removed, or is the one being called. One that is due, but not
-    /// called yet, is not called.
+    /// Calls `callback` each time another `period` is over, until the timer is removed; see
+    /// [`Services::call_every`].
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// let ioloop = haypile::IOLoop::new()?;
+    /// let (handle, mut ticks) = (ioloop.handle(), 0);
+    /// ioloop.call_every(Duration::from_millis(1), move || {
+    ///     ticks += 1;
+    ///     if ticks == 3 {
+    ///         handle.stop();
+    ///     }
+    /// });
+    /// ioloop.start()?;
+    /// # Ok::<(), haypile::Error>(())
+    /// ```
+    pub fn call_every(&self, period: Duration, callback: impl FnMut() + 'static) -> TimerId {
+        self.services.call_every(period, callback)
+    }
+
+    /// Moves a timer to another deadline, without a new closure; see [`Services::reset_timeout`].
+    pub fn reset_timeout(&self, id: TimerId, deadline: Instant) -> bool {
+        self.services.reset_timeout(id, deadline)
+    }
+
+    /// Removes a timer, and drops its callback (pika's `remove_timeout`); see
+    /// [`Services::remove_timeout`].
     pub fn remove_timeout(&self, id: TimerId) -> bool {
         self.services.remove_timeout(id)
     }
@@ -193,7 +317,7 @@ impl IOLoop {
     /// })?;
     /// there.write_all(b"hello")?;
     /// ioloop.start()?;
-    /// # haypile::Result::Ok(())
+    /// # Ok::<(), haypile::Error>(())
     /// ```
     ///
     /// # Errors

@@ -61,6 +61,7 @@ impl Remote {
         }
     }
 
+    /// Whether nothing waits to be taken.
     pub(crate) fn is_empty(&self) -> bool {
         self.lock().posts.is_empty()
     }
