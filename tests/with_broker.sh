@@ -41,7 +41,8 @@ greeted() {
 export -f greeted
 
 processes() {
-    grep -lsF -e "$TMPDIR/haypile-broker." /proc/[0-9]*/environ /proc/[0-9]*/cmdline |
+    # [.] lest it finds itself.
+    grep -ls -e "$TMPDIR/haypile-broker[.]" /proc/[0-9]*/environ /proc/[0-9]*/cmdline |
         cut -d/ -f3 | sort -u
 }
 

@@ -40,16 +40,23 @@ pub(crate) struct ConsumerKey {
 impl Consumers {
     /// Adds a consumer, under a tag of our own if `tag` is empty. The tag must not be in use.
     pub(crate) fn add(&mut self, channel: u16, tag: &ShortStr<'_>, no_ack: bool) -> Bytes {
-        let id = self.next_id;
-        self.next_id += 1;
+        let mut id = self.next_id;
         let slot = self.slots.vacant_key();
         let tag = if tag.is_empty() {
-            Bytes::from(format!("ctag{channel}.{slot}.{id}"))
+            loop {
+                let tag = format!("ctag{channel}.{slot}.{id}");
+                // The user may have chosen just that.
+                if self.find(tag.as_bytes()).is_none() {
+                    break Bytes::from(tag);
+                }
+                id += 1;
+            }
         } else {
             let tag = Bytes::copy_from_slice(tag.as_bytes());
             self.chosen.insert(tag.clone(), slot);
             tag
         };
+        self.next_id = id + 1;
         let consumer =
             Consumer { tag: tag.clone(), id, on_message: None, no_ack, cancelling: false };
         self.slots.insert(consumer);
@@ -107,6 +114,13 @@ impl Consumers {
         let slot = self.find(tag)?;
         self.chosen.remove(tag);
         Some(self.slots.remove(slot).on_message)
+    }
+
+    /// Removes the consumer of this tag that the user has cancelled. There is none if the broker's
+    /// own cancel crossed the user's, and another consumer may have the tag by now.
+    pub(crate) fn remove_cancelled(&mut self, tag: &[u8]) -> Option<Option<OnMessage>> {
+        let slot = self.find(tag)?;
+        if self.slots[slot].cancelling { self.remove(tag) } else { None }
     }
 
     /// Removes all; the closures are the caller's to drop.

@@ -10,8 +10,9 @@ use crate::connection::Input;
 use crate::error::ProtocolError;
 use crate::protocol::{ContentHeader, DecodeError, Frame, FrameKind, basic};
 
-/// A message with a longer body than this is put together apart when a read cuts it: leaving it
-/// unparsed would copy it once more per read.
+/// A message of more bytes than this, frames and all, is put together apart when a read cuts it:
+/// leaving it unparsed would copy it once more per read, and the read buffer must have room for the
+/// rest.
 const LEAVE_UNPARSED: u64 = 32 * 1024;
 
 /// A method that content follows.
@@ -75,7 +76,8 @@ pub(crate) fn look_ahead<'b>(
         return Ok(Lookahead::Whole(content, header_len));
     }
     let Some((frame, body_len)) = Frame::parse(&rest[header_len..], frame_max)? else {
-        let small = header.body_size <= LEAVE_UNPARSED;
+        let before = (skip + header_len) as u64;
+        let small = before.saturating_add(header.body_size) <= LEAVE_UNPARSED;
         return Ok(if small { Lookahead::Cut } else { Lookahead::InParts });
     };
     let whole = frame.kind == FrameKind::Body

@@ -244,9 +244,9 @@ impl ChannelState {
             // method before them.
             _ if close_is_sent => Ok(Outcome::Nothing),
             Method::Channel(channel::Method::Flow(channel::Flow { active })) => {
+                // At once: behind a Close that waits it would come when the channel has gone.
                 let reply = channel::FlowOk { active };
-                let output = self.requests.content(wire.output);
-                encode_infallibly(output, wire.frame_max, channel, &reply);
+                encode_infallibly(wire.output, wire.frame_max, channel, &reply);
                 Ok(Outcome::Nothing)
             }
             Method::Basic(basic::Method::Deliver(method)) => {
@@ -270,16 +270,12 @@ impl ChannelState {
         wire: &mut Wire<'_>,
         close: channel::Close<'b>,
     ) -> Outcome<'b> {
-        let reason = Closed {
-            by: Party::Broker,
-            reply_code: close.reply_code,
-            reply_text: close.reply_text.to_string(),
-            cause: (close.class_id, close.method_id),
-        };
+        let reason = broker_closed_channel(&close);
         encode_infallibly(wire.output, wire.frame_max, self.id.number, &channel::CloseOk {});
         if self.requests.awaits::<channel::Close<'_>>() {
-            // The two Closes crossed. The broker still answers ours.
+            // The two Closes crossed. The broker still answers ours, but finishes no message.
             self.state = State::Closing(reason);
+            self.assembly = None;
             return Outcome::Nothing;
         }
         Outcome::Ended(Error::ChannelClosed(reason))
@@ -290,9 +286,6 @@ impl ChannelState {
             return Outcome::Nothing;
         };
         wire.events.push_back(Event::Released(Box::new(on_message)));
-        if self.is_closing() {
-            return Outcome::Nothing;
-        }
         let (channel, consumer_tag) = (self.id, cancel.consumer_tag);
         Outcome::Event(Event::Cancelled { channel, consumer_tag })
     }
@@ -313,7 +306,7 @@ impl ChannelState {
                 self.state = State::Open;
             }
             Method::Basic(basic::Method::CancelOk(ok)) => {
-                let on_message = self.consumers.remove(ok.consumer_tag.as_bytes());
+                let on_message = self.consumers.remove_cancelled(ok.consumer_tag.as_bytes());
                 wire.events.push_back(Event::Released(Box::new(on_message)));
             }
             _ => {}
@@ -351,7 +344,6 @@ impl ChannelState {
                 let Completion::Get(callback) = pending.completion else { return None };
                 Some(Event::Got { channel, callback, result: Ok(Some(content.with(method))) })
             }
-            ContentMethod::Return(_) if self.is_closing() => None,
             ContentMethod::Return(method) => {
                 Some(Event::Returned { channel, message: content.with(method) })
             }
@@ -438,6 +430,16 @@ impl ChannelState {
         events.push_back(Event::ChannelClosed { channel, callbacks, error: error.clone() });
         let closures = (self.consumers.take_all(), self.observers);
         events.push_back(Event::Released(Box::new(closures)));
+    }
+}
+
+/// The reason that a broker's Close gives.
+pub(crate) fn broker_closed_channel(close: &channel::Close<'_>) -> Closed {
+    Closed {
+        by: Party::Broker,
+        reply_code: close.reply_code,
+        reply_text: close.reply_text.to_string(),
+        cause: (close.class_id, close.method_id),
     }
 }
 

@@ -113,25 +113,33 @@ fn put<'v>(
     }
 }
 
+/// What the first bytes of a server show.
+pub(super) enum Greeting {
+    /// A method frame, as far as the first octet tells. The frame parser judges the rest.
+    Frame,
+    /// The start of a protocol header, or nothing yet.
+    Cut,
+    Refused(HandshakeError),
+}
+
 /// Looks at the first bytes of a server that has not said anything yet.
-pub(super) fn not_amqp(received: &[u8]) -> Option<HandshakeError> {
-    match received {
-        // The first octet of a method frame; the frame parser judges the rest.
-        [] | [1, ..] => None,
+pub(super) fn greeting(received: &[u8]) -> Greeting {
+    Greeting::Refused(match received {
+        [1, ..] => return Greeting::Frame,
         [b'A', b'M', b'Q', b'P', id, major, minor, revision, ..] => {
-            let version = match id {
+            HandshakeError::ProtocolVersion(match id {
                 0 => format!("{major}-{minor}-{revision}"),
                 _ => format!("{major}-{minor}-{revision} (protocol id {id})"),
-            };
-            Some(HandshakeError::ProtocolVersion(version))
+            })
         }
-        start if b"AMQP".starts_with(&start[..start.len().min(4)]) => None,
-        start if start.starts_with(b"AMQP") => None,
+        start if start.iter().zip(b"AMQP").all(|(octet, letter)| octet == letter) => {
+            return Greeting::Cut;
+        }
         _ => {
             let received = received[..received.len().min(16)].escape_ascii().to_string();
-            Some(HandshakeError::NotAmqp { received })
+            HandshakeError::NotAmqp { received }
         }
-    }
+    })
 }
 
 /// What a Close means that comes instead of the next step.

@@ -9,20 +9,21 @@ use std::time::{Duration, Instant};
 
 use super::channels::Channels;
 use super::event::Event;
+use super::handshake::Greeting;
 use super::input::Input;
 use super::output::Output;
 use super::parameters::ConnectionParameters;
 use super::tuning::Limits;
 use crate::channel::{
     ChannelId, ChannelState, Completion, ConsumerKey, Lookahead, OnMessage, Outcome, Wire,
-    look_ahead,
+    broker_closed_channel, look_ahead,
 };
 use crate::error::{
     Closed, ConnectError, Error, HandshakeError, Misuse, Party, Phase, ProtocolError, StreamLost,
 };
 use crate::protocol::{
-    DecodeMethod, EncodeMethod, FieldTable, Frame, FrameKind, Method, ShortStr, basic, connection,
-    encode_method,
+    DecodeMethod, EncodeMethod, FieldTable, Frame, FrameKind, Method, ShortStr, basic, channel,
+    connection, encode_method,
 };
 
 pub(super) enum State {
@@ -33,7 +34,7 @@ pub(super) enum State {
     /// The user has closed it. Close leaves once every channel's requests are answered.
     Closing {
         reason: Closed,
-        sent: bool,
+        unsent: Option<connection::Close<'static>>,
     },
     Closed,
 }
@@ -124,8 +125,11 @@ impl Machine {
                 self.finish(error.into());
             }
             State::Closing { reason, .. } => {
-                log::warn!("the broker did not answer connection.close in time");
+                log::warn!(
+                    "the broker did not answer in time, so the connection is closed as it is"
+                );
                 let error = Error::ConnectionClosed(reason.clone());
+                self.send_unsent(|_| true);
                 self.finish(error);
             }
             State::Connecting | State::Open | State::Closed => {}
@@ -139,7 +143,7 @@ impl Machine {
         let error = match &self.state {
             State::Handshake(phase) => HandshakeError::Lost { phase: *phase, cause }.into(),
             // All was said; only the broker's answer is missing.
-            State::Closing { reason, sent: true } => Error::ConnectionClosed(reason.clone()),
+            State::Closing { reason, unsent: None } => Error::ConnectionClosed(reason.clone()),
             _ => cause.into(),
         };
         self.finish(error);
@@ -178,15 +182,19 @@ impl Machine {
 
     /// Puts a Close into the output that nobody will wait to see answered.
     fn send_close(&mut self, reply_code: u16, mut reply_text: String) {
-        if !matches!(self.state, State::Connecting | State::Handshake(Phase::Protocol)) {
-            let mut end = reply_text.len().min(255);
-            while !reply_text.is_char_boundary(end) {
-                end -= 1;
-            }
-            reply_text.truncate(end);
-            let reply_text = reply_text.into();
-            self.tell(&connection::Close { reply_code, reply_text, class_id: 0, method_id: 0 });
+        match self.state {
+            State::Connecting | State::Handshake(Phase::Protocol) => return,
+            // Nothing follows a Close, nor the answer to one.
+            State::Closing { unsent: None, .. } | State::Closed => return,
+            State::Handshake(_) | State::Open | State::Closing { .. } => {}
         }
+        let mut end = reply_text.len().min(255);
+        while !reply_text.is_char_boundary(end) {
+            end -= 1;
+        }
+        reply_text.truncate(end);
+        let reply_text = reply_text.into();
+        self.tell(&connection::Close { reply_code, reply_text, class_id: 0, method_id: 0 });
     }
 
     // What the user asks for.
@@ -229,9 +237,10 @@ impl Machine {
         // The text must fit before anything changes.
         let close = connection::Close { reply_code, reply_text, class_id: 0, method_id: 0 };
         close.encoded_len()?;
+        let close = close.into_owned();
         let reply_text = close.reply_text.to_string();
         let reason = Closed { by: Party::Client, reply_code, reply_text, cause: (0, 0) };
-        self.state = State::Closing { reason, sent: false };
+        self.state = State::Closing { reason, unsent: Some(close) };
         self.deadline = self.parameters.stack_timeout().and_then(|limit| now.checked_add(limit));
         self.close_if_idle();
         Ok(())
@@ -239,13 +248,15 @@ impl Machine {
 
     /// Sends the user's Close once no channel waits for anything.
     fn close_if_idle(&mut self) {
-        let State::Closing { reason, sent: sent @ false } = &mut self.state else { return };
-        if !self.channels.all_idle() {
-            return;
+        self.send_unsent(Channels::all_idle);
+    }
+
+    /// Sends the user's Close, if it is not sent and may be.
+    fn send_unsent(&mut self, may: impl FnOnce(&Channels) -> bool) {
+        let State::Closing { unsent, .. } = &mut self.state else { return };
+        if let Some(close) = unsent.take_if(|_| may(&self.channels)) {
+            self.tell(&close);
         }
-        *sent = true;
-        let (reply_code, reply_text) = (reason.reply_code, reason.reply_text.clone().into());
-        self.tell(&connection::Close { reply_code, reply_text, class_id: 0, method_id: 0 });
     }
 
     /// Opens a channel. `on_open` is taken only on success.
@@ -304,17 +315,27 @@ impl Machine {
 
     fn cut<'b>(&mut self, input: &mut Input<'b>) -> Result<Cut<'b>, ProtocolError> {
         let rest = input.rest();
-        if matches!(self.state, State::Handshake(Phase::Protocol))
-            && let Some(error) = super::handshake::not_amqp(rest)
-        {
-            self.finish(error.into());
-            return Ok(Cut::Progress);
+        if matches!(self.state, State::Handshake(Phase::Protocol)) {
+            match super::handshake::greeting(rest) {
+                Greeting::Frame => {}
+                Greeting::Cut => return Ok(Cut::NeedMore),
+                Greeting::Refused(error) => {
+                    self.finish(error.into());
+                    return Ok(Cut::Progress);
+                }
+            }
         }
         let Some((frame, size)) = Frame::parse(rest, self.limits.frame_max)? else {
             return Ok(Cut::NeedMore);
         };
         match frame.kind {
             FrameKind::Heartbeat => input.consume(size),
+            _ if frame.channel != 0
+                && matches!(self.state, State::Closing { unsent: None, .. }) =>
+            {
+                input.consume(size);
+                self.cut_after_close(frame);
+            }
             FrameKind::Method if frame.channel == 0 => {
                 input.consume(size);
                 self.on_connection_method(Method::decode(frame.payload)?)?;
@@ -327,6 +348,19 @@ impl Machine {
             }
         }
         Ok(Cut::Progress)
+    }
+
+    /// Nothing follows a Close, so nothing that comes on a channel can be answered, nor was it asked
+    /// for. Why the broker closes a channel is told all the same: it may be what was last published.
+    fn cut_after_close(&mut self, frame: Frame<'_>) {
+        if frame.kind == FrameKind::Method
+            && let Ok(Method::Channel(channel::Method::Close(close))) =
+                Method::decode(frame.payload)
+            && let Some(channel) = self.channels.remove(frame.channel)
+        {
+            let error = Error::ChannelClosed(broker_closed_channel(&close));
+            channel.end(&error, &mut self.events);
+        }
     }
 
     #[inline]
@@ -391,9 +425,21 @@ impl Machine {
                 self.events.extend(unused.map(|unused| Event::Released(Box::new(unused))));
                 Cut::Progress
             }
-            Some(Event::Returned { .. } | Event::Cancelled { .. }) if closing => Cut::Progress,
+            Some(Event::Replied { channel, callback, result }) if closing => {
+                Cut::Event(Event::Replied { channel, callback, result: self.while_closing(result) })
+            }
             Some(event) => Cut::Event(event),
             None => Cut::Progress,
+        }
+    }
+
+    /// A channel that opens now is of no use: every call on it would be refused.
+    fn while_closing<'b>(&self, reply: Result<Method<'b>, Error>) -> Result<Method<'b>, Error> {
+        match (&reply, &self.state) {
+            (Ok(Method::Channel(channel::Method::OpenOk(_))), State::Closing { reason, .. }) => {
+                Err(Error::ConnectionClosed(reason.clone()))
+            }
+            _ => reply,
         }
     }
 
@@ -457,11 +503,11 @@ impl Machine {
                 self.tell(&connection::CloseOk {});
                 self.finish(Error::ConnectionClosed(reason));
             }
-            (connection::Method::CloseOk(_), State::Closing { reason, sent: true }) => {
+            (connection::Method::CloseOk(_), State::Closing { reason, unsent: None }) => {
                 let error = Error::ConnectionClosed(reason.clone());
                 self.finish(error);
             }
-            (_, State::Closing { sent: true, .. }) => {}
+            (_, State::Closing { unsent: None, .. }) => {}
             (method, State::Handshake(phase)) => {
                 let phase = *phase;
                 return self.on_handshake_method(phase, method, unexpected);

@@ -12,6 +12,8 @@ mod machine;
 mod output;
 mod parameters;
 mod session;
+#[cfg(test)]
+mod tests;
 mod tuning;
 mod url;
 

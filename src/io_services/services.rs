@@ -6,7 +6,7 @@ use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
 use super::{IoServices, Session};
-use crate::ioloop::{Remote, SessionKey, TimerId};
+use crate::ioloop::{Remote, SessionKey, TimerCallback, TimerId};
 
 /// For a delay whose end no [`Instant`] can tell.
 const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
@@ -41,35 +41,71 @@ impl Services {
     /// equal deadlines are called in the order added. One added by a timer waits for the next
     /// pass, even if it is due.
     pub fn add_timeout(&self, deadline: Instant, callback: impl FnOnce() + 'static) -> TimerId {
-        let (id, tell) = self.core().add_timer(deadline, Box::new(callback));
+        self.add_timer(deadline, None, TimerCallback::Once(Box::new(callback)))
+    }
+
+    /// Calls `callback` once when `delay` is over (pika's `call_later`). A delay beyond a hundred
+    /// years may be taken as a hundred years.
+    pub fn call_later(&self, delay: Duration, callback: impl FnOnce() + 'static) -> TimerId {
+        self.add_timeout(self.after(delay), callback)
+    }
+
+    /// Calls `callback` each time another `period` is over, until the timer is removed. It does not
+    /// drift: its deadlines are a period apart, however late the calls are. Calls that a busy loop
+    /// has missed are left out. A period of zero calls it once in each turn.
+    pub fn call_every(&self, period: Duration, callback: impl FnMut() + 'static) -> TimerId {
+        let callback = TimerCallback::Every(Box::new(callback));
+        self.add_timer(self.after(period), Some(period), callback)
+    }
+
+    /// Moves a timer to another deadline, without a new closure. A periodic one goes on from there,
+    /// also if it is the one being called. False, and nothing happens, if it was not pending: it
+    /// has fired, was removed, or is a timer of one call that is being called.
+    ///
+    /// Among equal deadlines its place is still that of its creation.
+    pub fn reset_timeout(&self, id: TimerId, deadline: Instant) -> bool {
+        let (pending, tell) = self.core().reset_timer(id, deadline);
+        if tell {
+            self.set_timer(Some(deadline));
+        }
+        pending
+    }
+
+    /// Removes a timer, and drops its callback (pika's `remove_timeout`); that of a periodic one
+    /// that is being called, when it returns. False if it was not pending: it has fired, was
+    /// removed, or is a timer of one call that is being called. One that is due, but not called
+    /// yet, is not called.
+    pub fn remove_timeout(&self, id: TimerId) -> bool {
+        let (pending, callback, unset) = self.core().remove_timer(id);
+        if unset {
+            self.set_timer(None);
+        }
+        drop(callback);
+        pending
+    }
+
+    fn add_timer(
+        &self,
+        deadline: Instant,
+        period: Option<Duration>,
+        callback: TimerCallback,
+    ) -> TimerId {
+        let (id, tell) = self.core().add_timer(deadline, period, callback);
         if tell {
             self.set_timer(Some(deadline));
         }
         id
     }
 
-    /// Calls `callback` once when `delay` is over (pika's `call_later`). A delay beyond a hundred
-    /// years may be taken as a hundred years.
-    pub fn call_later(&self, delay: Duration, callback: impl FnOnce() + 'static) -> TimerId {
+    fn after(&self, delay: Duration) -> Instant {
         let now = self.now();
-        self.add_timeout(now.checked_add(delay).unwrap_or_else(|| now + FAR), callback)
-    }
-
-    /// Removes a timer, and drops its callback (pika's `remove_timeout`). False if it was not
-    /// pending: it has fired, was removed, or is the one being called. One that is due, but not
-    /// called yet, is not called.
-    pub fn remove_timeout(&self, id: TimerId) -> bool {
-        let (callback, unset) = self.core().remove_timer(id);
-        if unset {
-            self.set_timer(None);
-        }
-        callback.is_some()
+        now.checked_add(delay).unwrap_or_else(|| now + FAR)
     }
 
     /// Calls `callback` in the loop's next turn, after those added before it. A turn runs those
     /// that it finds: one that adds itself again starves nobody.
     pub fn add_callback(&self, callback: impl FnOnce() + 'static) {
-        if self.core().add_callback(Box::new(callback)) {
+        if self.core().add_callback(callback) {
             self.defer();
         }
     }
@@ -81,7 +117,6 @@ impl Services {
 }
 
 /// For connections.
-#[allow(dead_code, reason = "connections come by another branch")]
 impl Services {
     /// Has the loop own `session`, and the host run on while there is one.
     pub(crate) fn adopt(&self, session: Rc<dyn Session>) -> SessionKey {
@@ -140,5 +175,70 @@ impl fmt::Debug for Services {
 impl fmt::Debug for WeakServices {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WeakServices").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::io;
+    use std::task::Waker;
+
+    use super::*;
+    use crate::io_services::{FdHandler, FdKey, Interest};
+    use crate::ioloop::LoopCore;
+
+    /// Notes what it is asked for.
+    struct Host {
+        core: Rc<LoopCore>,
+        asked: RefCell<Vec<&'static str>>,
+    }
+
+    impl IoServices for Host {
+        fn add_fd(&self, _: Interest, _: Rc<dyn FdHandler>) -> io::Result<FdKey> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        fn modify_fd(&self, _: FdKey, _: Interest) -> io::Result<()> {
+            Err(io::ErrorKind::NotFound.into())
+        }
+
+        fn remove_fd(&self, _: FdKey) {}
+
+        fn set_timer(&self, _: Option<Instant>) {}
+
+        fn defer(&self) {
+            self.asked.borrow_mut().push("defer");
+        }
+
+        fn core(&self) -> &Rc<LoopCore> {
+            &self.core
+        }
+
+        fn keep_alive(&self, needed: bool) {
+            self.asked.borrow_mut().push(if needed { "run on" } else { "may return" });
+        }
+    }
+
+    struct Nothing;
+
+    impl Session for Nothing {
+        fn flush(&self) {}
+
+        fn abandon(&self) {}
+    }
+
+    #[test]
+    fn the_host_runs_on_while_there_are_sessions() {
+        let core = LoopCore::new(Waker::noop().clone());
+        let host = Rc::new(Host { core, asked: RefCell::default() });
+        let services = Services::from(Rc::clone(&host) as Rc<dyn IoServices>);
+        let (one, other) = (services.adopt(Rc::new(Nothing)), services.adopt(Rc::new(Nothing)));
+        services.mark_dirty(Rc::new(Nothing));
+        assert!(services.release(one).is_some());
+        assert_eq!(host.asked.take(), ["run on", "defer"]);
+        assert!(services.release(other).is_some());
+        assert!(services.release(other).is_none());
+        assert_eq!(host.asked.take(), ["may return"]);
     }
 }

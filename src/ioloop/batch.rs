@@ -75,7 +75,8 @@ impl Drop for BatchGuard<'_> {
             return;
         }
         if std::thread::panicking() {
-            // No user code in an unwind: the next turn flushes.
+            // No user code in an unwind: the next turn flushes, and runs the timers of this batch
+            // and remote posts, whose wake has been taken.
             core.batches.wake_after();
         } else {
             core.flush_dirty();
@@ -92,5 +93,180 @@ struct Leave<'a>(&'a Cell<usize>);
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
         self.0.set(self.0.get() - 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Wake, Waker};
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::ioloop::IOLoop;
+    use crate::ioloop::core::Panics;
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes its flushes, and marks itself again as often as told.
+    struct Output {
+        core: Rc<LoopCore>,
+        flushes: Cell<usize>,
+        again: Cell<usize>,
+        abandoned: Cell<bool>,
+    }
+
+    impl Output {
+        fn new(core: &Rc<LoopCore>, again: usize) -> Rc<Self> {
+            Rc::new(Self {
+                core: Rc::clone(core),
+                flushes: Cell::new(0),
+                again: Cell::new(again),
+                abandoned: Cell::new(false),
+            })
+        }
+
+        fn mark(self: &Rc<Self>) -> bool {
+            self.core.mark_dirty(Rc::clone(self) as Rc<dyn Session>)
+        }
+    }
+
+    impl Session for Output {
+        fn flush(&self) {
+            self.flushes.set(self.flushes.get() + 1);
+            if let Some(left) = self.again.get().checked_sub(1) {
+                self.again.set(left);
+                let again = Output::new(&self.core, left);
+                assert!(!again.mark(), "a batch is under way");
+            }
+        }
+
+        fn abandon(&self) {
+            self.abandoned.set(true);
+            assert!(!self.core.mark_dirty(Output::new(&self.core, 0)));
+        }
+    }
+
+    fn core() -> (Rc<LoopCore>, Arc<Wakes>) {
+        let wakes = Arc::new(Wakes::default());
+        (LoopCore::new(Waker::from(Arc::clone(&wakes))), wakes)
+    }
+
+    #[test]
+    fn the_end_of_the_outermost_batch_flushes_each_session_once() {
+        let (core, wakes) = core();
+        let (one, other) = (Output::new(&core, 0), Output::new(&core, 0));
+        {
+            let _outer = core.batch();
+            {
+                let _inner = core.batch();
+                assert!(!one.mark() && !other.mark());
+            }
+            assert_eq!(one.flushes.get(), 0);
+        }
+        assert_eq!((one.flushes.get(), other.flushes.get()), (1, 1));
+        drop(core.batch());
+        assert_eq!(one.flushes.get(), 1);
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn outside_of_a_batch_a_turn_is_asked_for_once() {
+        let (core, _) = core();
+        let (one, other) = (Output::new(&core, 0), Output::new(&core, 0));
+        assert!(one.mark());
+        assert!(!other.mark());
+        assert_eq!(core.turn(), None);
+        assert_eq!((one.flushes.get(), other.flushes.get()), (1, 1));
+    }
+
+    #[test]
+    fn what_a_flush_marks_waits_for_the_next_turn_and_wakes_the_host() {
+        let (core, wakes) = core();
+        let output = Output::new(&core, 2);
+        {
+            let _batch = core.batch();
+            output.mark();
+        }
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+        assert!(core.turn().unwrap() <= Instant::now());
+        assert_eq!(core.turn(), None);
+    }
+
+    /// In an unwind nothing is flushed, and nothing is lost.
+    #[test]
+    fn a_panic_leaves_the_flush_to_the_next_turn() {
+        let (_, wakes) = core();
+        let core = LoopCore::with_panics(Waker::from(wakes), Panics::Unwind);
+        let output = Output::new(&core, 0);
+        catch_unwind(AssertUnwindSafe(|| {
+            let _batch = core.batch();
+            output.mark();
+            panic!("in a callback");
+        }))
+        .unwrap_err();
+        assert_eq!(output.flushes.get(), 0);
+        assert!(!core.is_busy());
+        core.turn();
+        assert_eq!(output.flushes.get(), 1);
+    }
+
+    #[test]
+    fn an_ioloop_writes_before_it_waits_and_after_callbacks() {
+        let ioloop = IOLoop::new().unwrap();
+        let core = ioloop.services().core();
+        let (before, during) = (Output::new(core, 0), Output::new(core, 0));
+        ioloop.services().mark_dirty(Rc::clone(&before) as Rc<dyn Session>);
+        let (b, d, handle) = (Rc::clone(&before), Rc::clone(&during), ioloop.handle());
+        ioloop.call_later(Duration::from_micros(10), move || {
+            assert_eq!(b.flushes.get(), 1);
+            d.mark();
+            handle.stop();
+        });
+        ioloop.start().unwrap();
+        assert_eq!(during.flushes.get(), 1);
+    }
+
+    #[test]
+    fn sessions_are_owned_until_released_and_abandoned_by_detach() {
+        let (core, _) = core();
+        let (released, abandoned) = (Output::new(&core, 0), Output::new(&core, 0));
+        let key = core.adopt(Rc::clone(&released) as Rc<dyn Session>);
+        core.adopt(Rc::clone(&abandoned) as Rc<dyn Session>);
+        assert_eq!(Rc::strong_count(&released), 2);
+        assert!(core.release(key).is_some());
+        assert!(core.release(key).is_none());
+        assert_eq!(Rc::strong_count(&released), 1);
+        core.detach();
+        assert!(abandoned.abandoned.get() && !released.abandoned.get());
+        assert_eq!(Rc::strong_count(&abandoned), 1);
+        core.adopt(Rc::clone(&released) as Rc<dyn Session>);
+        assert_eq!(Rc::strong_count(&released), 1);
+    }
+
+    #[test]
+    fn the_read_buffer_is_one_unless_a_slice_was_kept() {
+        let (core, _) = core();
+        let buffer = core.take_read_buffer();
+        let first = buffer.as_ptr();
+        assert_eq!(buffer.len(), 256 * 1024);
+        core.put_read_buffer(buffer);
+        let buffer = core.take_read_buffer();
+        assert_eq!(buffer.as_ptr(), first);
+        let kept = Arc::clone(&buffer);
+        core.put_read_buffer(buffer);
+        let buffer = core.take_read_buffer();
+        assert_ne!(buffer.as_ptr(), kept.as_ptr());
+        // Taken twice: the second is another one.
+        assert_ne!(core.take_read_buffer().as_ptr(), buffer.as_ptr());
     }
 }

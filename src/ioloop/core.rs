@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use super::batch::Batches;
 use super::keyed::{Key, Keyed};
 use super::remote::{Remote, RemotePost};
-use super::timers::{TimerId, Timers};
+use super::timer_callback::{Lent, TimerCallback};
+use super::timers::{Due, TimerId, Timers};
 use crate::io_services::{ResolveCallback, Session};
 
 /// One read buffer serves all connections of a loop.
@@ -23,8 +24,8 @@ const READ_BUFFER: usize = 256 * 1024;
 /// The largest output buffer that is kept for later.
 const WRITE_BUFFER_MAX: usize = 1024 * 1024;
 
-pub(crate) type Callback = Box<dyn FnOnce()>;
 type Post = Box<dyn FnOnce(&Rc<LoopCore>)>;
+type OnPanic = Rc<dyn Fn(&str)>;
 
 /// The part of an event loop that is the same over every host: the host's adapter makes one, keeps
 /// it, and calls [`turn`](Self::turn) when it is told to. See [`IoServices`](crate::IoServices).
@@ -34,7 +35,7 @@ pub struct LoopCore {
     this: Weak<LoopCore>,
     /// Time zero of the timers.
     epoch: Instant,
-    timers: RefCell<Timers<Callback>>,
+    pub(super) timers: RefCell<Timers<TimerCallback>>,
     /// The deadline that the host was last told.
     told: Cell<Option<Instant>>,
     posted: RefCell<VecDeque<Post>>,
@@ -50,7 +51,7 @@ pub struct LoopCore {
     /// An empty output buffer, for the next connection that has something to send.
     write_buffer: Cell<Vec<u8>>,
     panics: Panics,
-    on_panic: RefCell<Rc<dyn Fn(&str)>>,
+    on_panic: RefCell<OnPanic>,
 }
 
 /// What becomes of a panic in a user's callback.
@@ -176,12 +177,9 @@ impl LoopCore {
         self.batches.depth() > 0
     }
 
-    /// Whether there is something to do without waiting.
+    /// Whether there is something to do without waiting. Of remote posts the waker tells.
     pub(super) fn is_pending(&self) -> bool {
-        !self.posted.borrow().is_empty()
-            || self.timers.borrow().has_due()
-            || self.batches.has_dirty()
-            || !self.remote.is_empty()
+        !self.posted.borrow().is_empty() || self.batches.has_dirty()
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
@@ -212,7 +210,7 @@ impl LoopCore {
     }
 
     /// Posts a callback for the next turn. True: the host must be asked for that turn.
-    pub(crate) fn add_callback(&self, callback: Callback) -> bool {
+    pub(crate) fn add_callback(&self, callback: impl FnOnce() + 'static) -> bool {
         if self.is_detached() {
             return false;
         }
@@ -222,30 +220,48 @@ impl LoopCore {
         posted.len() == 1 && !self.in_turn.get()
     }
 
-    /// Adds a timer. True: the host's timer must be set to `deadline`.
-    pub(crate) fn add_timer(&self, deadline: Instant, callback: Callback) -> (TimerId, bool) {
+    /// Adds a timer for `deadline`, and then every `period` if there is one. True: the host's timer
+    /// must be set to `deadline`.
+    pub(crate) fn add_timer(
+        &self,
+        deadline: Instant,
+        period: Option<Duration>,
+        callback: TimerCallback,
+    ) -> (TimerId, bool) {
         if self.is_detached() {
             return (TimerId::NONE, false);
         }
-        let id = self.timers.borrow_mut().insert(self.nanos(deadline), callback);
+        let (at, period) = (self.nanos(deadline), period.map(|period| nanos(period).max(1)));
+        let id = self.timers.borrow_mut().insert(at, period, callback);
+        (id, self.must_tell(deadline))
+    }
+
+    /// Moves a timer to another deadline. The first of the two: whether it was pending. The second:
+    /// the host's timer must be set to `deadline`.
+    pub(crate) fn reset_timer(&self, id: TimerId, deadline: Instant) -> (bool, bool) {
+        let at = self.nanos(deadline);
+        let pending = self.timers.borrow_mut().reset(id, at);
+        (pending, pending && self.must_tell(deadline))
+    }
+
+    /// Whether the host has not been told of a deadline that early, and will not be by itself.
+    fn must_tell(&self, deadline: Instant) -> bool {
         let tell = !self.in_turn.get() && self.told.get().is_none_or(|told| deadline < told);
         if tell {
             self.told.set(Some(deadline));
         }
-        (id, tell)
+        tell
     }
 
-    /// Gives the callback of a timer that was pending, for the caller to drop. True: no timer is
-    /// left, and the host's must be unset. While some are left, the host's may come too early,
+    /// Whether the timer was pending, and its callback, for the caller to drop. The last: no timer
+    /// is left, and the host's must be unset. While some are left, the host's may come too early,
     /// which costs a turn, where to set it each time could cost a system call.
-    pub(crate) fn remove_timer(&self, id: TimerId) -> (Option<Callback>, bool) {
+    pub(crate) fn remove_timer(&self, id: TimerId) -> (bool, Option<TimerCallback>, bool) {
         let mut timers = self.timers.borrow_mut();
-        let callback = timers.remove(id);
-        let unset = callback.is_some()
-            && timers.is_empty()
-            && !self.in_turn.get()
-            && self.told.take().is_some();
-        (callback, unset)
+        let (pending, callback) = timers.remove(id);
+        let unset =
+            pending && timers.is_empty() && !self.in_turn.get() && self.told.take().is_some();
+        (pending, callback, unset)
     }
 
     /// Keeps `done` for [`finish_lookup`](Self::finish_lookup). `None`: the core is detached.
@@ -289,22 +305,25 @@ impl LoopCore {
         let now = self.nanos(Instant::now());
         self.timers.borrow_mut().collect_due(now);
         loop {
-            let callback = self.timers.borrow_mut().next_due();
-            match callback {
-                Some(callback) => drop(self.call_user(callback)),
-                None => break,
+            let due = self.timers.borrow_mut().next_due(now);
+            let Some(Due { value, again }) = due else { break };
+            match (value, again) {
+                (TimerCallback::Once(callback), _) => drop(self.call_user(callback)),
+                (callback, Some(id)) => {
+                    let mut lent = Lent::new(self, id, callback);
+                    drop(self.call_user(|| lent.call()));
+                }
+                (TimerCallback::Every(_), None) => {}
             }
         }
     }
 
     fn nanos(&self, instant: Instant) -> u64 {
-        let nanos = instant.saturating_duration_since(self.epoch).as_nanos();
-        u64::try_from(nanos).unwrap_or(u64::MAX)
+        nanos(instant.saturating_duration_since(self.epoch))
     }
 }
 
 /// For connections.
-#[allow(dead_code, reason = "connections come by another branch")]
 impl LoopCore {
     /// Owns `session` until [`release`](Self::release). A detached core does not take it.
     pub(crate) fn adopt(&self, session: Rc<dyn Session>) -> SessionKey {
@@ -387,6 +406,10 @@ impl Drop for InTurn<'_> {
     fn drop(&mut self) {
         self.0.set(false);
     }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn log_panic(message: &str) {

@@ -62,6 +62,17 @@ impl LoopHandle {
         self.services().map_or(TimerId::NONE, |services| services.call_later(delay, callback))
     }
 
+    /// See [`IOLoop::call_every`](super::IOLoop::call_every). The id that a loop which is gone gives
+    /// matches nothing.
+    pub fn call_every(&self, period: Duration, callback: impl FnMut() + 'static) -> TimerId {
+        self.services().map_or(TimerId::NONE, |services| services.call_every(period, callback))
+    }
+
+    /// See [`IOLoop::reset_timeout`](super::IOLoop::reset_timeout).
+    pub fn reset_timeout(&self, id: TimerId, deadline: Instant) -> bool {
+        self.services().is_some_and(|services| services.reset_timeout(id, deadline))
+    }
+
     /// See [`IOLoop::remove_timeout`](super::IOLoop::remove_timeout).
     pub fn remove_timeout(&self, id: TimerId) -> bool {
         self.services().is_some_and(|services| services.remove_timeout(id))

@@ -44,14 +44,13 @@ impl Inner {
         if self.running.get() || self.core.is_busy() {
             return Err(LoopError::Nested.into());
         }
-        if self.core.is_detached() {
-            return Err(LoopError::Gone.into());
-        }
-        let running = Running::enter(self);
+        let _running = Running::enter(self);
         while !self.stop.load(Ordering::Relaxed) {
+            if self.core.is_detached() {
+                return Err(LoopError::Gone.into());
+            }
             self.turn()?;
         }
-        drop(running);
         self.error.take().map_or(Ok(()), Err)
     }
 
@@ -106,7 +105,8 @@ impl Inner {
         let Some(entry) = entry else { return false };
         if !entry.interest.is_empty() {
             let fd = entry.handler.as_fd();
-            if let Err(error) = self.poller.borrow().remove(fd, entry.interest) {
+            let removed = self.poller.borrow().remove(fd, entry.interest);
+            if let Err(error) = removed {
                 log::debug!("a descriptor was closed before it was removed: {error}");
             }
         }
@@ -191,7 +191,8 @@ impl IoServices for Inner {
     }
 }
 
-/// The loop runs, until this is dropped. A stop counts for one `start`, however that ends.
+/// The loop runs, until this is dropped. A stop counts for one `start`, however that ends; that of
+/// an error stands until the error has been returned.
 struct Running<'a>(&'a Inner);
 
 impl<'a> Running<'a> {
@@ -204,6 +205,8 @@ impl<'a> Running<'a> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         self.0.running.set(false);
-        self.0.stop.store(false, Ordering::Relaxed);
+        let error = self.0.error.take();
+        self.0.stop.store(error.is_some(), Ordering::Relaxed);
+        self.0.error.set(error);
     }
 }

@@ -9,6 +9,7 @@ mod inner;
 mod keyed;
 mod pollers;
 mod remote;
+mod timer_callback;
 mod timers;
 
 use std::fmt;
@@ -21,6 +22,7 @@ pub use self::core::LoopCore;
 pub(crate) use self::core::{LookupKey, SessionKey};
 pub use self::handle::{LoopHandle, Stopper};
 pub use self::remote::Remote;
+pub(crate) use self::timer_callback::TimerCallback;
 pub use self::timers::TimerId;
 
 use self::inner::Inner;
@@ -51,7 +53,7 @@ use crate::io_services::{FdKey, Interest, IoServices, Ready, Services};
 /// ioloop.call_later(Duration::from_millis(2), move || handle.stop());
 /// ioloop.add_callback(|| println!("first"));
 /// ioloop.start()?;
-/// # haypile::Result::Ok(())
+/// # Ok::<(), haypile::Error>(())
 /// ```
 ///
 /// It stays on its thread; see [`remote`](Self::remote) for the way in from others:
@@ -121,7 +123,7 @@ impl IOLoop {
     /// });
     /// ioloop.start()?;
     /// worker.join().unwrap()?;
-    /// # haypile::Result::Ok(())
+    /// # Ok::<(), haypile::Error>(())
     /// ```
     pub fn remote(&self) -> Remote {
         self.services.remote()
@@ -147,15 +149,39 @@ impl IOLoop {
     ///     handle.stop();
     /// });
     /// ioloop.start()?;
-    /// # haypile::Result::Ok(())
+    /// # Ok::<(), haypile::Error>(())
     /// ```
     pub fn call_later(&self, delay: Duration, callback: impl FnOnce() + 'static) -> TimerId {
         self.services.call_later(delay, callback)
     }
 
-    /// Removes a timer, and drops its callback (pika's `remove_timeout`). False if it was not
-    /// pending: it has fired, was removed, or is the one being called. One that is due, but not
-    /// called yet, is not called.
+    /// Calls `callback` each time another `period` is over, until the timer is removed; see
+    /// [`Services::call_every`].
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// let ioloop = haypile::IOLoop::new()?;
+    /// let (handle, mut ticks) = (ioloop.handle(), 0);
+    /// ioloop.call_every(Duration::from_millis(1), move || {
+    ///     ticks += 1;
+    ///     if ticks == 3 {
+    ///         handle.stop();
+    ///     }
+    /// });
+    /// ioloop.start()?;
+    /// # Ok::<(), haypile::Error>(())
+    /// ```
+    pub fn call_every(&self, period: Duration, callback: impl FnMut() + 'static) -> TimerId {
+        self.services.call_every(period, callback)
+    }
+
+    /// Moves a timer to another deadline, without a new closure; see [`Services::reset_timeout`].
+    pub fn reset_timeout(&self, id: TimerId, deadline: Instant) -> bool {
+        self.services.reset_timeout(id, deadline)
+    }
+
+    /// Removes a timer, and drops its callback (pika's `remove_timeout`); see
+    /// [`Services::remove_timeout`].
     pub fn remove_timeout(&self, id: TimerId) -> bool {
         self.services.remove_timeout(id)
     }
@@ -193,7 +219,7 @@ impl IOLoop {
     /// })?;
     /// there.write_all(b"hello")?;
     /// ioloop.start()?;
-    /// # haypile::Result::Ok(())
+    /// # Ok::<(), haypile::Error>(())
     /// ```
     ///
     /// # Errors

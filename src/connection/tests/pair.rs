@@ -1,0 +1,354 @@
+//! A machine, a broker played by the test, and a clock that moves when told.
+
+use std::cell::RefCell;
+use std::io::IoSlice;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::broker;
+use crate::channel::{Body, Channel, ChannelId, ChannelState, Completion, OnMessage, Wire};
+use crate::connection::machine::Machine;
+use crate::connection::{ConnectionParameters, Event, Input};
+use crate::error::{Error, Misuse, PublishError, StreamLost};
+use crate::protocol::{BasicProperties, EncodeMethod, Request, ShortStr, basic};
+
+/// What a loop reads into. What stays unparsed must fit it, with room for more.
+pub(super) const READ_BUFFER: usize = 256 * 1024;
+
+/// What the user was told.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Happened {
+    Opened,
+    Closed {
+        error: Error,
+        was_open: bool,
+    },
+    /// The request of that label, and the name of its reply.
+    Replied(String, Result<&'static str, Error>),
+    Got(String, Result<Option<String>, Error>),
+    /// Channel, the consumer's label, delivery tag, body.
+    Delivered(u16, String, u64, String),
+    Returned(u16, String),
+    Cancelled(u16, String),
+    ChannelClosed(u16, Error),
+}
+
+type Log = Rc<RefCell<Vec<Happened>>>;
+
+pub(super) struct Pair {
+    pub(super) machine: Machine,
+    pub(super) now: Instant,
+    /// What has come and is not parsed.
+    pub(super) unparsed: Vec<u8>,
+    log: Log,
+}
+
+impl Pair {
+    /// Nothing is connected yet.
+    pub(super) fn with(parameters: ConnectionParameters) -> Self {
+        Self {
+            machine: Machine::new(parameters),
+            now: Instant::now(),
+            unparsed: Vec::new(),
+            log: Log::default(),
+        }
+    }
+
+    /// The stream is connected, and the header written.
+    pub(super) fn connected() -> Self {
+        let mut pair = Self::with(ConnectionParameters::default());
+        pair.machine.connected(pair.now);
+        pair
+    }
+
+    /// Open, with everything so far read and seen.
+    pub(super) fn open() -> Self {
+        Self::tuned(2047, 131_072)
+    }
+
+    /// Open, with these limits of the broker's.
+    pub(super) fn tuned(channel_max: u16, frame_max: u32) -> Self {
+        let mut pair = Self::connected();
+        pair.feed(&broker::start());
+        pair.feed(&broker::tune(channel_max, frame_max));
+        pair.feed(&broker::open_ok());
+        assert_eq!(pair.happened(), [Happened::Opened]);
+        pair.sent();
+        pair
+    }
+
+    /// Open, with one open channel, everything so far read and seen.
+    pub(super) fn with_channel() -> (Self, ChannelId) {
+        let mut pair = Self::open();
+        let channel = pair.open_channel();
+        (pair, channel)
+    }
+
+    // The broker's side.
+
+    /// Bytes come, in one read.
+    pub(super) fn feed(&mut self, bytes: &[u8]) {
+        self.unparsed.extend_from_slice(bytes);
+        let buffer: Arc<[u8]> = Arc::from(std::mem::take(&mut self.unparsed));
+        let mut input = Input::new(&buffer, buffer.len());
+        while let Some(event) = self.machine.next(&mut input) {
+            self.deliver(event);
+        }
+        if !self.machine.is_closed() {
+            self.unparsed.extend_from_slice(input.rest());
+        }
+        assert!(self.unparsed.len() < READ_BUFFER, "nothing more could ever be read");
+    }
+
+    /// Bytes come in reads of that size.
+    pub(super) fn dribble(&mut self, bytes: &[u8], size: usize) {
+        for read in bytes.chunks(size) {
+            self.feed(read);
+        }
+    }
+
+    /// Nothing comes, but what happened is told, as the loop would.
+    pub(super) fn settle(&mut self) {
+        self.feed(&[]);
+    }
+
+    pub(super) fn lose(&mut self) {
+        self.machine.lost(StreamLost::EndOfStream);
+        self.settle();
+    }
+
+    /// Everything that was written since the last time.
+    pub(super) fn sent(&mut self) -> Vec<u8> {
+        let output = self.machine.output();
+        let mut sent = Vec::new();
+        while !output.is_empty() {
+            let mut slices = [IoSlice::new(&[]); 4];
+            let used = output.slices(&mut slices);
+            let before = sent.len();
+            slices[..used].iter().for_each(|slice| sent.extend_from_slice(slice));
+            let count = sent.len() - before;
+            output.advance(count);
+        }
+        sent
+    }
+
+    /// The names of all frames that were written since the last time.
+    pub(super) fn sent_names(&mut self) -> Vec<String> {
+        broker::names(&self.sent())
+    }
+
+    // The clock.
+
+    /// Lets time pass, and tells the machine so, as the loop would: never before its deadline.
+    pub(super) fn wait(&mut self, time: Duration) {
+        self.now += time;
+        if self.machine.deadline().is_some_and(|deadline| deadline <= self.now) {
+            self.machine.deadline_passed(self.now);
+        }
+        self.settle();
+    }
+
+    // The user's side.
+
+    /// What the user was told since the last time.
+    pub(super) fn happened(&mut self) -> Vec<Happened> {
+        self.log.take()
+    }
+
+    /// Opens a channel, and the broker does so too.
+    pub(super) fn open_channel(&mut self) -> ChannelId {
+        let id = self.ask_channel(None, "open").unwrap();
+        self.feed(&broker::method(id.number, &crate::protocol::channel::OpenOk {}));
+        assert_eq!(self.happened(), [replied("open", "channel.open-ok")]);
+        self.sent();
+        id
+    }
+
+    pub(super) fn ask_channel(
+        &mut self,
+        number: Option<u16>,
+        label: &str,
+    ) -> Result<ChannelId, Misuse> {
+        let mut completion = Some(self.on_reply(label));
+        self.machine.open_channel(number, &mut completion)
+    }
+
+    /// A completion that notes what it is called with.
+    pub(super) fn on_reply(&self, label: &str) -> Completion {
+        let (log, label) = (Rc::clone(&self.log), label.to_owned());
+        Completion::Reply(Box::new(move |_, reply| {
+            let reply = reply.map(|method| method.name());
+            log.borrow_mut().push(Happened::Replied(label, reply));
+        }))
+    }
+
+    /// Works on the channel, as its handle does.
+    pub(super) fn work<R, E: From<Misuse>>(
+        &mut self,
+        channel: ChannelId,
+        work: impl FnOnce(&mut ChannelState, &mut Wire<'_>) -> Result<R, E>,
+    ) -> Result<R, E> {
+        let (state, mut wire) = self.machine.open_channel_mut(channel)?;
+        work(state, &mut wire)
+    }
+
+    pub(super) fn request<M: Request>(
+        &mut self,
+        channel: ChannelId,
+        label: &str,
+        method: &M,
+    ) -> Result<(), Misuse> {
+        let mut completion = Some(self.on_reply(label));
+        self.work(channel, |state, wire| state.request(wire, method, &mut completion))
+    }
+
+    /// Declares a queue named like the request's label.
+    pub(super) fn declare(&mut self, channel: ChannelId, label: &str) {
+        let queue = label.into();
+        let declare = crate::protocol::queue::Declare { queue, ..Default::default() };
+        self.request(channel, label, &declare).unwrap();
+    }
+
+    pub(super) fn get(&mut self, channel: ChannelId, label: &str) -> Result<(), Misuse> {
+        let (log, name) = (Rc::clone(&self.log), label.to_owned());
+        let mut completion = Some(Completion::Get(Box::new(move |_, got| {
+            let got = got.map(|message| message.map(|message| digest(message.body())));
+            log.borrow_mut().push(Happened::Got(name, got));
+        })));
+        let get = basic::Get { queue: label.into(), ..Default::default() };
+        self.work(channel, |state, wire| state.request(wire, &get, &mut completion))
+    }
+
+    pub(super) fn tell<M: EncodeMethod>(
+        &mut self,
+        channel: ChannelId,
+        method: &M,
+    ) -> Result<(), Misuse> {
+        self.work(channel, |state, wire| state.tell(wire, method))
+    }
+
+    pub(super) fn publish<'b>(
+        &mut self,
+        channel: ChannelId,
+        body: impl Into<Body<'b>>,
+    ) -> Result<u64, PublishError> {
+        let properties = BasicProperties::default();
+        let method = basic::Publish { routing_key: "key".into(), ..Default::default() };
+        let body = body.into();
+        self.work(channel, |state, wire| state.publish(wire, &method, &properties, body))
+    }
+
+    /// A consumer that notes what it is called with.
+    pub(super) fn on_message(&self, label: &str) -> OnMessage {
+        let (log, label) = (Rc::clone(&self.log), label.to_owned());
+        Box::new(move |channel, delivery| {
+            log.borrow_mut().push(Happened::Delivered(
+                channel.channel_number(),
+                label.clone(),
+                delivery.delivery_tag(),
+                digest(delivery.body()),
+            ));
+        })
+    }
+
+    /// Starts a consumer, labelled by its tag, or "own" if it has none. Gives its tag.
+    pub(super) fn consume(
+        &mut self,
+        channel: ChannelId,
+        consume: basic::Consume<'_>,
+    ) -> Result<String, Misuse> {
+        let tag = consume.consumer_tag.to_string();
+        let label = if tag.is_empty() { "own" } else { &tag };
+        let mut on_message = Some(self.on_message(label));
+        let mut completion = Some(self.on_reply(&format!("consume {label}")));
+        let tag = self.work(channel, |state, wire| {
+            state.consume(wire, consume, &mut on_message, &mut completion)
+        })?;
+        Ok(tag.to_string())
+    }
+
+    /// A consumer of that tag that runs.
+    pub(super) fn consumer(&mut self, channel: ChannelId, tag: &str, no_ack: bool) -> String {
+        let consume = basic::Consume { consumer_tag: tag.into(), no_ack, ..Default::default() };
+        let tag = self.consume(channel, consume).unwrap();
+        let consumer_tag = ShortStr::from(&tag);
+        self.feed(&broker::method(channel.number, &basic::ConsumeOk { consumer_tag }));
+        assert_eq!(self.happened().len(), 1);
+        self.sent();
+        tag
+    }
+
+    pub(super) fn cancel(&mut self, channel: ChannelId, tag: &str) -> Result<(), Misuse> {
+        let mut completion = Some(self.on_reply(&format!("cancel {tag}")));
+        let cancel = basic::Cancel { consumer_tag: tag.into() };
+        self.work(channel, |state, wire| state.cancel(wire, &cancel, &mut completion))
+    }
+
+    pub(super) fn close_channel(&mut self, channel: ChannelId, text: &str) -> Result<(), Misuse> {
+        self.work(channel, |state, wire| state.close(wire, 200, text.into()))
+    }
+
+    pub(super) fn close(&mut self, text: &str) -> Result<(), Misuse> {
+        self.machine.close(self.now, 200, text.into())
+    }
+
+    fn deliver(&mut self, event: Event<'_>) {
+        let handle = |id| Channel::new(Weak::new(), id);
+        let happened = match event {
+            Event::Opened => Happened::Opened,
+            Event::Closed { error, was_open } => Happened::Closed { error, was_open },
+            Event::Replied { channel, callback, result } => {
+                return callback(&handle(channel), result);
+            }
+            Event::Got { channel, callback, result } => return callback(&handle(channel), result),
+            Event::Delivered { channel, consumer, mut on_message, delivery } => {
+                on_message(&handle(channel), &delivery);
+                drop(self.machine.give_back(channel, consumer, on_message));
+                return;
+            }
+            Event::Returned { channel, message } => {
+                Happened::Returned(channel.number, digest(message.body()))
+            }
+            Event::Cancelled { channel, consumer_tag } => {
+                Happened::Cancelled(channel.number, consumer_tag.to_string())
+            }
+            Event::ChannelClosed { channel, callbacks, error } => {
+                for callback in callbacks {
+                    callback(&handle(channel), error.clone());
+                }
+                Happened::ChannelClosed(channel.number, error)
+            }
+            Event::Released(closures) => return drop(closures),
+        };
+        self.log.borrow_mut().push(happened);
+    }
+}
+
+/// A body as a text that can be compared and printed.
+pub(super) fn digest(body: &[u8]) -> String {
+    if body.len() <= 32 {
+        return body.escape_ascii().to_string();
+    }
+    let hash = body.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("{} bytes, hash {hash:x}", body.len())
+}
+
+/// Bytes of which no two neighbours are alike, so that none can go missing unseen.
+pub(super) fn pattern(length: usize) -> Vec<u8> {
+    (0..length).map(|index| (index % 251) as u8).collect()
+}
+
+pub(super) fn replied(label: &str, reply: &'static str) -> Happened {
+    Happened::Replied(label.to_owned(), Ok(reply))
+}
+
+pub(super) fn failed(label: &str, error: &Error) -> Happened {
+    Happened::Replied(label.to_owned(), Err(error.clone()))
+}
+
+pub(super) fn delivered(channel: u16, label: &str, tag: u64, body: &[u8]) -> Happened {
+    Happened::Delivered(channel, label.to_owned(), tag, digest(body))
+}
