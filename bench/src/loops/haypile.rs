@@ -66,8 +66,15 @@ impl Subject for Haypile {
         }))
     }
 
-    fn reset(&self, _n: usize, _ops: u64) -> Option<Outcome> {
-        None
+    fn reset(&self, n: usize, ops: u64) -> Option<Outcome> {
+        let ioloop = self.ioloop();
+        let mut timers = Outstanding::new(&ioloop, n);
+        Some(timed(ops, || {
+            for _ in 0..ops {
+                let id = timers.ids[timers.rng.below(n)];
+                assert!(ioloop.reset_timeout(id, timers.base + timers.rng.far()));
+            }
+        }))
     }
 
     fn insert_fire(&self, n: usize, ops: u64) -> Option<Outcome> {
@@ -109,13 +116,12 @@ impl Subject for Haypile {
         let left = Rc::new(Cell::new(ops));
         for end in End::pair(transport) {
             let left = Rc::clone(&left);
-            let hop = move |ioloop: &LoopHandle, _| {
+            watch(&ioloop, &Rc::clone(&end.from), move |ioloop, _| {
                 end.hop();
                 if count_down(&left) {
                     ioloop.stop();
                 }
-            };
-            watch(&ioloop, &end.from.clone(), hop);
+            });
         }
         Some(timed(ops, || start(&ioloop)))
     }
