@@ -90,7 +90,7 @@ pub use io_services::{
     ConnectAttempt, Counters, FdHandler, FdKey, Interest, IoServices, Lookup, Ready,
     ResolveCallback, Services, WeakServices,
 };
-pub use ioloop::{IOLoop, LoopCore, LoopHandle, Remote, Stopper, TimerId};
+pub use ioloop::{IOLoop, LoopCore, LoopHandle, PollerKind, Remote, Stopper, TimerId};
 pub use protocol::{BasicProperties, FieldTable, FieldValue, ShortStr, basic, exchange, queue, tx};
 
 #[cfg(doctest)]

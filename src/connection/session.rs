@@ -240,7 +240,7 @@ impl Session {
         if let Some(stream) = self.stream()
             && let Some(error) = stream.take_write_error()
         {
-            while !self.read(services.core(), &stream) {}
+            while !self.machine.borrow().is_closed() && !self.read(services.core(), &stream) {}
             self.machine.borrow_mut().lost(StreamLost::Io(error));
         }
         self.take_in(services.core(), |_| Received::Bytes(0));

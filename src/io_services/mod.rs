@@ -17,6 +17,7 @@ use std::time::Instant;
 pub use connect::ConnectAttempt;
 pub use ready::{Interest, Ready};
 pub use resolve::{Lookup, ResolveCallback};
+pub(crate) use services::after;
 pub use services::{Services, WeakServices};
 pub(crate) use session::Session;
 pub use stream::Counters;

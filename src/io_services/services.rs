@@ -11,6 +11,10 @@ use crate::ioloop::{Remote, SessionKey, TimerCallback, TimerId};
 /// For a delay whose end no [`Instant`] can tell.
 const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
+pub(crate) fn after(now: Instant, delay: Duration) -> Instant {
+    now.checked_add(delay).unwrap_or_else(|| now + FAR)
+}
+
 /// A loop, whichever it is: timers, posted callbacks, connecting, and by deref all of
 /// [`IoServices`]. A cheap clone, which keeps the adapter alive but nothing that runs on it: after
 /// [`detach`](crate::LoopCore::detach) a callback given to it is dropped at once, without a call.
@@ -98,8 +102,7 @@ impl Services {
     }
 
     fn after(&self, delay: Duration) -> Instant {
-        let now = self.now();
-        now.checked_add(delay).unwrap_or_else(|| now + FAR)
+        after(self.now(), delay)
     }
 
     /// Calls `callback` in the loop's next turn, after those added before it. A turn runs those

@@ -182,6 +182,11 @@ impl LoopCore {
         !self.posted.borrow().is_empty() || self.batches.has_dirty()
     }
 
+    /// Whether there is something to do, for whoever is not told by the waker.
+    pub(super) fn has_work(&self) -> bool {
+        self.is_pending() || self.timers.borrow().has_due() || !self.remote.is_empty()
+    }
+
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let first = self.timers.borrow().first()?;
         // One too far to be an Instant never comes.

@@ -2,21 +2,21 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::core::{LoopCore, Panics};
 use super::fds::Fds;
-use super::pollers::{Event, MioPoller, Poller, Token};
+use super::pollers::{Event, Poller, PollerKind, Token};
 use crate::error::{Error, LoopError, Result};
-use crate::io_services::{FdHandler, FdKey, Interest, IoServices, Ready};
+use crate::io_services::{FdHandler, FdKey, Interest, IoServices, Ready, after};
 
 pub(super) struct Inner {
     core: Rc<LoopCore>,
-    poller: RefCell<Box<dyn Poller>>,
+    poller: Box<dyn Poller>,
     fds: RefCell<Fds>,
     /// Empty but for its capacity, unless a dispatch is under way.
     events: Cell<Vec<Event>>,
@@ -24,34 +24,82 @@ pub(super) struct Inner {
     /// Atomic for what [`Stopper`](super::Stopper) posts; only the loop's thread touches it.
     stop: Arc<AtomicBool>,
     error: Cell<Option<Error>>,
+    /// The one that made it.
+    process: u32,
 }
 
 impl Inner {
-    pub(super) fn new() -> io::Result<Self> {
-        let poller = Box::new(MioPoller::new()?);
+    pub(super) fn new(kind: PollerKind) -> Result<Self> {
+        let poller = kind.open()?;
         Ok(Self {
             core: LoopCore::with_panics(poller.waker(), Panics::Unwind),
-            poller: RefCell::new(poller),
+            poller,
             fds: RefCell::default(),
             events: Cell::default(),
             running: Cell::new(false),
             stop: Arc::default(),
             error: Cell::new(None),
+            process: std::process::id(),
         })
     }
 
     pub(super) fn start(&self) -> Result<()> {
-        if self.running.get() || self.core.is_busy() {
-            return Err(LoopError::Nested.into());
-        }
-        let _running = Running::enter(self);
+        let _running = self.run()?;
         while !self.stop.load(Ordering::Relaxed) {
             if self.core.is_detached() {
                 return Err(LoopError::Gone.into());
             }
-            self.turn()?;
+            self.turn(None)?;
         }
         self.error.take().map_or(Ok(()), Err)
+    }
+
+    /// One turn that waits at most so long. False if it, or something before it, asked to stop.
+    pub(super) fn run_once(&self, timeout: Option<Duration>) -> Result<bool> {
+        self.crank(|| Ok(self.turn(timeout.map(|timeout| after(Instant::now(), timeout)))?))
+    }
+
+    /// A turn that does not look at descriptors. False as for `run_once`.
+    pub(super) fn process_due(&self) -> Result<bool> {
+        self.crank(|| {
+            let _batch = self.core.batch();
+            self.core.run_posted();
+            self.core.run_due();
+            Ok(())
+        })
+    }
+
+    fn crank(&self, turn: impl FnOnce() -> Result<()>) -> Result<bool> {
+        let _running = self.run()?;
+        if self.core.is_detached() {
+            return Err(LoopError::Gone.into());
+        }
+        turn()?;
+        let go_on = !self.stop.load(Ordering::Relaxed);
+        self.error.take().map_or(Ok(go_on), Err)
+    }
+
+    fn run(&self) -> Result<Running<'_>> {
+        debug_assert_eq!(
+            self.process,
+            std::process::id(),
+            "an event loop is of the process that made it, not of one forked from that"
+        );
+        if self.running.get() || self.core.is_busy() {
+            return Err(LoopError::Nested.into());
+        }
+        Ok(Running::enter(self))
+    }
+
+    pub(super) fn time_to_deadline(&self) -> Option<Duration> {
+        if self.core.has_work() {
+            return Some(Duration::ZERO);
+        }
+        Some(self.core.next_deadline()?.saturating_duration_since(Instant::now()))
+    }
+
+    pub(super) fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.poller.poll_fd()
     }
 
     pub(super) fn stop(&self) {
@@ -64,16 +112,16 @@ impl Inner {
 
     /// Whatever panics in here loses that call only. Posts, timers and sessions stay with the core;
     /// an event that was not handled comes again, since the pollers are level-triggered.
-    fn turn(&self) -> io::Result<()> {
+    fn turn(&self, limit: Option<Instant>) -> io::Result<()> {
         let _batch = self.core.batch();
         self.core.flush_dirty();
         let deadline = if self.core.is_pending() {
             Some(self.core.epoch())
         } else {
-            self.core.next_deadline()
+            self.core.next_deadline().into_iter().chain(limit).min()
         };
         let mut events = self.events.take();
-        self.poller.borrow_mut().wait(deadline, &mut events)?;
+        self.poller.wait(deadline, &mut events)?;
         for event in events.drain(..) {
             self.dispatch(event);
         }
@@ -105,7 +153,7 @@ impl Inner {
         let Some(entry) = entry else { return false };
         if !entry.interest.is_empty() {
             let fd = entry.handler.as_fd();
-            let removed = self.poller.borrow().remove(fd, entry.interest);
+            let removed = self.poller.remove(fd, entry.interest);
             if let Err(error) = removed {
                 log::debug!("a descriptor was closed before it was removed: {error}");
             }
@@ -131,7 +179,7 @@ impl IoServices for Inner {
         let token = self.fds.borrow_mut().insert(Rc::clone(&handler), interest);
         if !interest.is_empty() {
             let fd = handler.as_fd();
-            let added = self.poller.borrow().add(fd, token, interest);
+            let added = self.poller.add(fd, token, interest);
             if let Err(error) = added {
                 let entry = self.fds.borrow_mut().remove(token);
                 drop(entry);
@@ -151,7 +199,7 @@ impl IoServices for Inner {
             return Ok(());
         }
         let fd = handler.as_fd();
-        let poller = self.poller.borrow();
+        let poller = &self.poller;
         if old.is_empty() {
             poller.add(fd, token, interest)?;
         } else if interest.is_empty() {

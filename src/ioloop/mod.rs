@@ -14,13 +14,14 @@ mod timers;
 
 use std::fmt;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 pub use self::core::LoopCore;
 pub(crate) use self::core::{LookupKey, SessionKey};
 pub use self::handle::{LoopHandle, Stopper};
+pub use self::pollers::PollerKind;
 pub use self::remote::Remote;
 pub(crate) use self::timer_callback::TimerCallback;
 pub use self::timers::TimerId;
@@ -69,12 +70,23 @@ pub struct IOLoop {
 }
 
 impl IOLoop {
-    /// Makes a loop (pika's `IOLoop()`), which does nothing before [`start`](Self::start).
+    /// Makes a loop (pika's `IOLoop()`), which does nothing before [`start`](Self::start). It waits
+    /// by the poller that the environment names in [`PollerKind::VARIABLE`], else by the default.
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io): the process has no descriptors left, or the like.
+    /// [`Error::Parameters`](crate::Error::Parameters): the environment names no poller.
     pub fn new() -> Result<Self> {
-        let inner = Rc::new(Inner::new()?);
+        Self::with_poller(PollerKind::of_process()?)
+    }
+
+    /// Makes a loop that waits by this poller.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io): the process has no descriptors left, or the like, or the
+    /// system has no such poller.
+    pub fn with_poller(kind: PollerKind) -> Result<Self> {
+        let inner = Rc::new(Inner::new(kind)?);
         let services = Services::from(Rc::clone(&inner) as Rc<dyn IoServices>);
         let handle = LoopHandle { inner: Rc::downgrade(&inner), remote: services.remote() };
         Ok(Self { inner, services, handle })
@@ -95,6 +107,63 @@ impl IOLoop {
     /// [`stopper`](Self::stopper).
     pub fn stop(&self) {
         self.inner.stop();
+    }
+
+    /// Runs one turn, which waits at most so long: for a program that has a loop of its own. `None`
+    /// waits until there is something to do. False if [`stop`](Self::stop) was called, in the turn
+    /// or before it.
+    ///
+    /// To sleep in another poll instead, give that [`poll_fd`](Self::poll_fd) to watch for reading
+    /// and [`time_to_deadline`](Self::time_to_deadline) to wait at most, then call this with a
+    /// timeout of zero:
+    ///
+    /// ```
+    /// use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    /// use std::{cell::Cell, rc::Rc, time::Duration};
+    ///
+    /// let ioloop = haypile::IOLoop::new()?;
+    /// let fired = Rc::new(Cell::new(false));
+    /// let fires = Rc::clone(&fired);
+    /// ioloop.call_later(Duration::from_millis(2), move || fires.set(true));
+    /// while !fired.get() {
+    ///     let left = ioloop.time_to_deadline().expect("a timer is pending");
+    ///     let left = Timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos().into() };
+    ///     let fd = ioloop.poll_fd().expect("the default poller has one");
+    ///     // The program's own descriptors go here too.
+    ///     let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+    ///     poll(&mut fds, Some(&left)).map_err(std::io::Error::from)?;
+    ///     ioloop.run_once(Some(Duration::ZERO))?;
+    /// }
+    /// # Ok::<(), haypile::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn run_once(&self, timeout: Option<Duration>) -> Result<bool> {
+        self.inner.run_once(timeout)
+    }
+
+    /// Calls the callbacks posted so far and the timers that are due (pika's `process_timeouts`),
+    /// and writes what connections have to send. It looks at no descriptor. False if
+    /// [`stop`](Self::stop) was called.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn process_due(&self) -> Result<bool> {
+        self.inner.process_due()
+    }
+
+    /// How long a wait may take: until the first deadline, or not at all while there is something
+    /// to do. `None`: until a descriptor is ready or another thread posts something.
+    pub fn time_to_deadline(&self) -> Option<Duration> {
+        self.inner.time_to_deadline()
+    }
+
+    /// A descriptor that is readable when one of the loop's is ready or another thread has posted
+    /// something, so that the loop can be nested in any other. `None` of a poller that has none:
+    /// poll and select. See [`run_once`](Self::run_once).
+    pub fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.inner.poll_fd()
     }
 
     /// Stops the loop from any thread.

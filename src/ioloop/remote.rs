@@ -61,6 +61,11 @@ impl Remote {
         }
     }
 
+    /// Whether nothing waits to be taken.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().posts.is_empty()
+    }
+
     /// Exchanges what was posted for the empty `posts`.
     pub(crate) fn swap(&self, posts: &mut Vec<RemotePost>) {
         std::mem::swap(&mut self.lock().posts, posts);

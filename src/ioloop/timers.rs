@@ -103,6 +103,11 @@ impl<T> Timers<T> {
         self.heap.first().map(|node| node.at)
     }
 
+    /// Whether the due batch has something left, if only timers that have been removed.
+    pub(crate) fn has_due(&self) -> bool {
+        !self.due.is_empty()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }

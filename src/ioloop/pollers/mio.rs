@@ -1,26 +1,33 @@
 //! mio's selector and waker. mio itself is edge-triggered; descriptors are put on its selector
 //! directly, without the edge (see `level`).
 
+use std::cell::RefCell;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::time::Instant;
 
 use super::limit::Limit;
-use super::{Event, Interest, Poller, Token, level};
+use super::{Event, Interest, Poller, Token, WAKE, level};
 
 /// Events taken at once. Those beyond come with the next wait.
 const CAPACITY: usize = 1024;
 
-const WAKE: mio::Token = mio::Token(usize::MAX);
+const MIO_WAKE: mio::Token = mio::Token(WAKE.0);
 const LIMIT: mio::Token = mio::Token(usize::MAX - 1);
 
 pub(in crate::ioloop) struct MioPoller {
+    /// Beside mio's own handle on the selector, which `poll` needs alone.
+    registry: mio::Registry,
+    waiting: RefCell<Waiting>,
+    waker: Waker,
+}
+
+struct Waiting {
     poll: mio::Poll,
     events: mio::Events,
     limit: Limit,
-    waker: Waker,
 }
 
 /// In an `Arc`, through which the loop and every waker share the eventfd: one that is closed
@@ -43,8 +50,10 @@ impl MioPoller {
     pub(in crate::ioloop) fn new() -> io::Result<Self> {
         let poll = mio::Poll::new()?;
         let limit = Limit::new(poll.registry(), LIMIT)?;
-        let waker = Arc::new(MioWaker(mio::Waker::new(poll.registry(), WAKE)?)).into();
-        Ok(Self { poll, events: mio::Events::with_capacity(CAPACITY), limit, waker })
+        let waker = Arc::new(MioWaker(mio::Waker::new(poll.registry(), MIO_WAKE)?)).into();
+        let registry = poll.registry().try_clone()?;
+        let events = mio::Events::with_capacity(CAPACITY);
+        Ok(Self { registry, waiting: RefCell::new(Waiting { poll, events, limit }), waker })
     }
 }
 
@@ -54,7 +63,7 @@ impl Poller for MioPoller {
     }
 
     fn add(&self, fd: BorrowedFd<'_>, token: Token, interest: Interest) -> io::Result<()> {
-        level::add(self.poll.registry(), fd, token, interest)
+        level::add(&self.registry, fd, token, interest)
     }
 
     fn modify(
@@ -64,30 +73,36 @@ impl Poller for MioPoller {
         old: Interest,
         new: Interest,
     ) -> io::Result<()> {
-        level::modify(self.poll.registry(), fd, token, old, new)
+        level::modify(&self.registry, fd, token, old, new)
     }
 
     fn remove(&self, fd: BorrowedFd<'_>, interest: Interest) -> io::Result<()> {
-        level::remove(self.poll.registry(), fd, interest)
+        level::remove(&self.registry, fd, interest)
     }
 
-    fn wait(&mut self, deadline: Option<Instant>, events: &mut Vec<Event>) -> io::Result<()> {
+    fn wait(&self, deadline: Option<Instant>, events: &mut Vec<Event>) -> io::Result<()> {
+        let mut waiting = self.waiting.borrow_mut();
+        let Waiting { poll, events: told, limit } = &mut *waiting;
         loop {
-            let timeout = self.limit.timeout(deadline)?;
-            match self.poll.poll(&mut self.events, timeout) {
+            let timeout = limit.timeout(deadline)?;
+            match poll.poll(told, timeout) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 other => break other?,
             }
         }
-        for event in &self.events {
+        for event in &*told {
             match event.token() {
-                WAKE => {}
-                LIMIT => self.limit.expired(),
+                MIO_WAKE => {}
+                LIMIT => limit.expired(),
                 mio::Token(token) => {
                     events.push(Event { token: Token(token), ready: level::ready(event) });
                 }
             }
         }
         Ok(())
+    }
+
+    fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.registry.as_fd())
     }
 }

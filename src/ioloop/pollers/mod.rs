@@ -3,7 +3,12 @@
 //! All are level-triggered: what a handler left unread is told again. A hang-up or an error is told
 //! as [`Ready::ERROR`], and belongs to what the descriptor is watched for; the loop adds that.
 
+mod kind;
 mod mio;
+mod poll;
+mod polling;
+mod select;
+mod wake_pair;
 
 #[cfg_attr(any(target_os = "linux", target_os = "android"), path = "epoll.rs")]
 #[cfg_attr(not(any(target_os = "linux", target_os = "android")), path = "kqueue.rs")]
@@ -16,9 +21,11 @@ mod limit;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-pub(super) use self::mio::MioPoller;
+use rustix::event::Timespec;
+
+pub use self::kind::PollerKind;
 use crate::io_services::{Interest, Ready};
 
 /// What a poller hands back with an event. The two highest numbers are the pollers' own.
@@ -29,6 +36,9 @@ pub(super) struct Event {
     pub(super) token: Token,
     pub(super) ready: Ready,
 }
+
+/// The waker's.
+const WAKE: Token = Token(usize::MAX);
 
 /// A backend. A descriptor that is watched for nothing is not in it at all, since a hang-up would
 /// be told for ever.
@@ -53,5 +63,18 @@ pub(super) trait Poller {
 
     /// Waits for events or a wake, at most until `deadline`, and puts the events into `events`,
     /// which is empty. It may return early with none. A deadline that has passed only looks.
-    fn wait(&mut self, deadline: Option<Instant>, events: &mut Vec<Event>) -> io::Result<()>;
+    fn wait(&self, deadline: Option<Instant>, events: &mut Vec<Event>) -> io::Result<()>;
+
+    /// A descriptor that is readable when a wait would give something, deadlines apart.
+    fn poll_fd(&self) -> Option<BorrowedFd<'_>>;
 }
+
+/// The time until `deadline`, for a system call. What is longer than it takes is cut short: a wait
+/// may end early.
+fn time_left(deadline: Option<Instant>) -> Option<Timespec> {
+    let left = deadline?.saturating_duration_since(Instant::now()).min(LONGEST);
+    Some(Timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos().into() })
+}
+
+/// Longer than any machine is up.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);

@@ -4,15 +4,13 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use super::time_left;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
     timerfd_settime,
 };
-
-/// Longer than any machine is up; a wait that it cuts short does no harm.
-const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// A timerfd, set only when a wait must end earlier than it would. That it wakes the loop for a
 /// deadline that was removed costs one turn; to set it for each would cost a system call a time.
@@ -33,20 +31,13 @@ impl Limit {
 
     /// The timeout to wait with, so that the wait ends at `deadline`, or for nothing before it.
     pub(super) fn timeout(&mut self, deadline: Option<Instant>) -> io::Result<Option<Duration>> {
-        let Some(deadline) = deadline else { return Ok(None) };
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
+        let (Some(deadline), Some(left)) = (deadline, time_left(deadline)) else { return Ok(None) };
+        if (left.tv_sec, left.tv_nsec) == (0, 0) {
             return Ok(Some(Duration::ZERO));
         }
         if self.armed.is_none_or(|armed| deadline < armed) {
-            let left = left.min(LONGEST);
-            let value = Itimerspec {
-                it_interval: Timespec { tv_sec: 0, tv_nsec: 0 },
-                it_value: Timespec {
-                    tv_sec: left.as_secs() as _,
-                    tv_nsec: left.subsec_nanos().into(),
-                },
-            };
+            let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
+            let value = Itimerspec { it_interval: zero, it_value: left };
             timerfd_settime(&self.timerfd, TimerfdTimerFlags::empty(), &value)?;
             self.armed = Some(deadline);
         }
