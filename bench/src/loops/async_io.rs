@@ -212,7 +212,7 @@ impl Subject for AsyncIo {
                 if count_down(&left) {
                     return done.try_send(()).expect("an end");
                 }
-                if left.get() % PING_EVERY == 0 {
+                if left.get().is_multiple_of(PING_EVERY) {
                     kick(&beside);
                 }
                 post(executor, left, beside, done);

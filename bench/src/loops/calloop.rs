@@ -240,7 +240,7 @@ impl Subject for Calloop {
                 if count_down(&left) {
                     return;
                 }
-                if left.get() % PING_EVERY == 0 {
+                if left.get().is_multiple_of(PING_EVERY) {
                     kick(&beside);
                 }
                 post(handle, left, beside);
@@ -283,7 +283,7 @@ impl Subject for Calloop {
         let handle = event_loop.handle();
         let (starved, going) = (Starved::new(ms), Rc::new(Cell::new(true)));
         let ticked = Rc::clone(&starved);
-        watch(&handle, &starved.ticker, move || drop(ticked.ticked()));
+        watch(&handle, &starved.ticker, move || ticked.ticked());
         let (busy, still) = (Rc::clone(&starved), Rc::clone(&going));
         match beside {
             Beside::Callback => repost(handle.clone(), busy, still),
@@ -291,8 +291,9 @@ impl Subject for Calloop {
         }
         let timing = Timing::begin();
         arm(handle, Rc::clone(&starved));
+        let timeout = (beside == Beside::Callback).then_some(Duration::ZERO);
         while going.get() {
-            turn(&mut event_loop);
+            event_loop.dispatch(timeout, &mut ()).expect("a dispatch");
         }
         Some(starved.report(timing))
     }

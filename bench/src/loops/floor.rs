@@ -10,7 +10,10 @@ use std::time::{Duration, Instant};
 
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::event::{EventfdFlags, eventfd};
-use rustix::time::Timespec;
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
+};
 
 use super::measure::*;
 use super::subject::Subject;
@@ -152,11 +155,18 @@ impl Subject for Floor {
 
     fn lateness(&self, ops: u64) -> Option<Outcome> {
         let mut epoll = Epoll::new();
+        // Exact, where a wait's own timeout is given the slack of the thread's timers.
+        let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC);
+        let timer = timer.expect("a timerfd");
+        let flags = EventFlags::IN | EventFlags::ET;
+        epoll::add(&epoll.epoll, &timer, EventData::new_u64(0), flags).expect("a fd");
         let late = Late::new(ops);
         let timing = Timing::begin();
         loop {
-            let left = late.arm().saturating_duration_since(Instant::now());
-            epoll.wait(Some(&left.try_into().expect("a timeout")));
+            late.arm();
+            let value = Itimerspec { it_interval: NOW, it_value: LATE.try_into().expect("a time") };
+            timerfd_settime(&timer, TimerfdTimerFlags::empty(), &value).expect("a timer");
+            epoll.wait(None);
             if !late.fired() {
                 break;
             }
@@ -222,23 +232,25 @@ impl Subject for Floor {
         let fd = Arc::new(
             eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).expect("an eventfd"),
         );
-        epoll.add(&fd, 0);
+        // By the edge, it never needs to be read.
+        let flags = EventFlags::IN | EventFlags::ET;
+        epoll::add(&epoll.epoll, &fd, EventData::new_u64(0), flags).expect("a fd");
         let queue = Arc::new(Mutex::new(Vec::<Box<dyn FnOnce() + Send>>::new()));
         let (theirs, wake) = (Arc::clone(&queue), Arc::clone(&fd));
         let send = move |post: Post| {
             let post = Box::new(move || post.run());
             let mut queue = theirs.lock().unwrap_or_else(PoisonError::into_inner);
             queue.push(post);
-            if queue.len() == 1 {
+            let first = queue.len() == 1;
+            drop(queue);
+            if first {
                 kick(&wake);
             }
         };
         Some(posts.run(send, || {
             let mut spare = Vec::new();
             while !posts.is_done() {
-                if !epoll.wait(None).is_empty() {
-                    drain(&fd);
-                }
+                epoll.wait(None);
                 let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
                 std::mem::swap(&mut *queue, &mut spare);
                 drop(queue);
@@ -268,7 +280,7 @@ impl Subject for Floor {
                 if count_down(&left) {
                     return;
                 }
-                if left.get() % PING_EVERY == 0 {
+                if left.get().is_multiple_of(PING_EVERY) {
                     kick(&beside);
                 }
                 post(&mut queues.0, left, beside);

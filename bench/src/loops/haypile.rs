@@ -5,16 +5,16 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use haypile::{IOLoop, LoopHandle, Ready, TimerId};
+use haypile::{IOLoop, LoopHandle, PollerKind, Ready, TimerId};
 
 use super::measure::*;
 use super::subject::Subject;
 
-pub struct Haypile;
+pub struct Haypile(pub PollerKind);
 
 impl Haypile {
     fn ioloop(&self) -> IOLoop {
-        IOLoop::new().expect("a loop")
+        IOLoop::with_poller(self.0).expect("a loop")
     }
 }
 
@@ -24,9 +24,7 @@ fn start(ioloop: &IOLoop) {
 
 /// One turn that does not wait.
 fn turn(ioloop: &IOLoop) {
-    let handle = ioloop.handle();
-    ioloop.add_callback(move || handle.stop());
-    start(ioloop);
+    ioloop.run_once(Some(Duration::ZERO)).expect("a turn");
 }
 
 struct Outstanding {
@@ -201,7 +199,7 @@ impl Subject for Haypile {
                 if count_down(&left) {
                     return ioloop.stop();
                 }
-                if left.get() % PING_EVERY == 0 {
+                if left.get().is_multiple_of(PING_EVERY) {
                     kick(&beside);
                 }
                 post(ioloop, left, beside);
@@ -238,7 +236,7 @@ impl Subject for Haypile {
         let ioloop = self.ioloop();
         let starved = Starved::new(ms);
         let ticked = Rc::clone(&starved);
-        watch(&ioloop, &starved.ticker, move |_, _| drop(ticked.ticked()));
+        watch(&ioloop, &starved.ticker, move |_, _| ticked.ticked());
         let busy = Rc::clone(&starved);
         match beside {
             Beside::Callback => repost(ioloop.handle(), busy),

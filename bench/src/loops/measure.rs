@@ -299,16 +299,14 @@ impl Starved {
         Instant::now() < self.until
     }
 
-    /// False: it was not readable after all.
-    pub fn ticked(&self) -> bool {
+    pub fn ticked(&self) {
         let mut count = [0; 8];
         if read(&self.ticker, &mut count) != Ok(8) {
-            return false;
+            return;
         }
         let count = u64::from_ne_bytes(count) as u32;
         self.tick_due.set(self.tick_due.get() + TICK * count);
         self.ticks.borrow_mut().add(self.tick_due.get());
-        true
     }
 
     pub fn arm(&self) -> Instant {

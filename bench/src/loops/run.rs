@@ -1,6 +1,6 @@
 //! The rounds: every loop once in each, one after the other, each in a process of its own.
 
-use std::io::Read;
+use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -96,9 +96,8 @@ fn section(
     options: &Options,
     strace: bool,
 ) -> Result<Section> {
-    let ping = matches!(spec.job, Job::PingSocket | Job::PingEventfd);
     let contenders: Vec<_> =
-        contenders.iter().filter(|one| ping || one.who.name != FLOOR_AGAIN).collect();
+        contenders.iter().filter(|one| one.who.is_told_apart_by(spec.job)).collect();
     let row = |one: &&Contender| Row {
         who: one.who.name,
         outcomes: Vec::new(),
@@ -108,7 +107,7 @@ fn section(
     let mut rows: Vec<_> = contenders.iter().map(row).collect();
     let mut calibration = Vec::new();
     for round in 1..=options.rounds {
-        eprint!("\r\x1b[K{} {round}/{}", spec.name, options.rounds);
+        progress(&format!("{} {round}/{}", spec.name, options.rounds));
         calibration.push(calibrate(options.quick)?);
         for (one, row) in contenders.iter().zip(&mut rows) {
             if row.remark.is_some() {
@@ -124,13 +123,19 @@ fn section(
     if strace && spec.job.is_traced() && !(options.quick && spec.n > 1000) {
         for (one, row) in contenders.iter().zip(&mut rows) {
             if row.remark.is_none() {
-                eprint!("\r\x1b[K{} strace {}", spec.name, one.who.name);
+                progress(&format!("{} strace {}", spec.name, one.who.name));
                 row.syscalls = trace(one, spec);
             }
         }
     }
-    eprint!("\r\x1b[K");
+    progress("");
     Ok(Section { spec, rows, calibration })
+}
+
+fn progress(what: &str) {
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[K{what}");
+    }
 }
 
 fn measure(one: &Contender, spec: &Spec, quick: bool) -> Result<Outcome, String> {
@@ -214,7 +219,8 @@ fn trace(one: &Contender, spec: &Spec) -> Option<f64> {
     };
     let counted = calls(ops).zip(calls(2 * ops));
     let _ = std::fs::remove_file(&file);
-    counted.map(|(once, twice)| (twice - once) / ops as f64)
+    // Those of the start are not quite the same each time.
+    counted.map(|(once, twice)| (twice - once).max(0.0) / ops as f64)
 }
 
 /// The sum of the calls in what `strace -c` writes.

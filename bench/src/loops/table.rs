@@ -3,7 +3,7 @@
 use super::measure::Outcome;
 use super::run::{Row, Run, Section};
 use super::spec::Job;
-use super::who::{self, FLOOR, FLOOR_AGAIN, HAYPILE};
+use super::who::{self, FLOOR, HAYPILE};
 
 /// A round whose calibrating floor is further from the usual than this is noisy.
 const NOISE: f64 = 0.10;
@@ -45,7 +45,7 @@ fn is_noisy(value: f64, usual: f64) -> bool {
 
 fn throughput(section: &Section) {
     println!(
-        "  {:<12} {:>10} {:>10} {:>9} {:>9} {:>9} {:>10} {:>9}",
+        "  {:<15} {:>10} {:>10} {:>9} {:>9} {:>9} {:>10} {:>9}",
         "who", "median ns", "min ns", "/haypile", "/best C", "/floor", "cpu ns", "syscalls"
     );
     let haypile = section.per_op(HAYPILE);
@@ -54,7 +54,7 @@ fn throughput(section: &Section) {
     let best_c = rows.filter(|row| who::is_c(row.who)).filter_map(Row::per_op).reduce(f64::min);
     for row in &section.rows {
         let Some(median) = row.per_op() else {
-            println!("  {:<12} {}", row.who, row.remark());
+            println!("  {:<15} {}", row.who, row.remark());
             continue;
         };
         let ratio = |base: Option<f64>| match base {
@@ -64,7 +64,7 @@ fn throughput(section: &Section) {
         let least = row.outcomes.iter().map(wall_per_op).reduce(f64::min).unwrap_or(f64::NAN);
         let syscalls = row.syscalls.map_or_else(|| "-".to_owned(), |calls| format!("{calls:.2}"));
         println!(
-            "  {:<12} {median:>10.1} {least:>10.1} {:>9} {:>9} {:>9} {:>10.1} {syscalls:>9}{}",
+            "  {:<15} {median:>10.1} {least:>10.1} {:>9} {:>9} {:>9} {:>10.1} {syscalls:>9}{}",
             row.who,
             ratio(haypile),
             ratio(best_c),
@@ -80,8 +80,11 @@ fn aside(row: &Row) -> String {
     let Some(first) = row.outcomes.first() else { return String::new() };
     let ops = first.ops;
     if let Some(callbacks) = row.median("callbacks") {
-        let wakes = row.median("wakes").unwrap_or(f64::NAN);
-        return format!("  {callbacks:.0} run, {wakes:.0} wakes");
+        return match row.median("wakes") {
+            Some(wakes) if wakes > 0.0 => format!("  {callbacks:.0} run, {wakes:.0} wakes"),
+            // Some wake by other calls than write.
+            _ => format!("  {callbacks:.0} run"),
+        };
     }
     match row.median("served") {
         Some(0.0) => "  I/O STARVED".to_owned(),
@@ -94,28 +97,28 @@ fn aside(row: &Row) -> String {
 }
 
 fn latency(section: &Section) {
-    println!("  {:<12} {:>9} {:>9} {:>9} {:>8}", "who", "p50 us", "p99 us", "max us", "early");
+    println!("  {:<15} {:>9} {:>9} {:>9} {:>8}", "who", "p50 us", "p99 us", "max us", "early");
     for row in &section.rows {
         if row.outcomes.is_empty() {
-            println!("  {:<12} {}", row.who, row.remark());
+            println!("  {:<15} {}", row.who, row.remark());
             continue;
         }
-        println!("  {:<12} {} {:>8}", row.who, delays(row, ""), row.sum("early"));
+        println!("  {:<15} {} {:>8}", row.who, delays(row, ""), row.sum("early"));
     }
 }
 
 fn starvation(section: &Section) {
     println!(
-        "  {:<12} {:^29} {:>6}   {:^29} {:>9}",
+        "  {:<15} {:^29} {:>6}   {:^29} {:>9}",
         "who", "timer: p50, p99, max us", "early", "timerfd: p50, p99, max us", "ns/turn"
     );
     for row in &section.rows {
         if row.outcomes.is_empty() {
-            println!("  {:<12} {}", row.who, row.remark());
+            println!("  {:<15} {}", row.who, row.remark());
             continue;
         }
         println!(
-            "  {:<12} {} {:>6}   {} {:>9.0}",
+            "  {:<15} {} {:>6}   {} {:>9.0}",
             row.who,
             delays(row, "timer_"),
             row.sum("timer_early"),
@@ -176,15 +179,10 @@ impl Row {
     }
 
     pub fn sum(&self, key: &str) -> f64 {
-        self.outcomes.iter().filter_map(|outcome| outcome.extra(key)).sum()
+        self.outcomes.iter().filter_map(|outcome| outcome.extra(key)).fold(0.0, |a, b| a + b)
     }
 
     fn remark(&self) -> &str {
         self.remark.as_deref().unwrap_or("-")
-    }
-
-    /// The floor in either of its places.
-    pub fn is_floor(&self) -> bool {
-        [FLOOR, FLOOR_AGAIN].contains(&self.who)
     }
 }

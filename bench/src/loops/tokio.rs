@@ -225,7 +225,7 @@ impl Subject for Tokio {
                 if count_down(&left) {
                     return done.notify_one();
                 }
-                if left.get() % PING_EVERY == 0 {
+                if left.get().is_multiple_of(PING_EVERY) {
                     kick(&beside);
                 }
                 post(left, beside, done);
@@ -273,7 +273,7 @@ impl Subject for Tokio {
             let (ticked, ticker) = (Rc::clone(&starved), watch(&starved.ticker));
             spawn_local(async move {
                 loop {
-                    once(&ticker, || drop(ticked.ticked())).await;
+                    once(&ticker, || ticked.ticked()).await;
                 }
             });
             let (busy, over) = (Rc::clone(&starved), Rc::clone(&done));

@@ -1,6 +1,9 @@
 //! Who is measured.
 
+use ::haypile::PollerKind;
+
 use super::c::{self, Package};
+use super::spec::Job;
 use super::subject::Subject;
 use super::{async_io, calloop, floor, haypile, tokio};
 
@@ -28,6 +31,9 @@ const fn package(package: &'static Package) -> Who {
 pub const ALL: &[Who] = &[
     own(FLOOR),
     own(HAYPILE),
+    own("haypile-polling"),
+    own("haypile-poll"),
+    own("haypile-select"),
     package(&c::LIBUV),
     package(&c::LIBEV),
     package(&c::LIBEVENT),
@@ -41,13 +47,29 @@ pub const ALL: &[Who] = &[
 /// The loops of this program.
 pub fn subject(name: &str) -> Option<Box<dyn Subject>> {
     Some(match name {
-        HAYPILE => Box::new(haypile::Haypile),
+        HAYPILE => Box::new(haypile::Haypile(PollerKind::Mio)),
+        "haypile-polling" => Box::new(haypile::Haypile(PollerKind::Polling)),
+        "haypile-poll" => Box::new(haypile::Haypile(PollerKind::Poll)),
+        "haypile-select" => Box::new(haypile::Haypile(PollerKind::Select)),
         "calloop" => Box::new(calloop::Calloop),
         "tokio" => Box::new(tokio::Tokio),
         "async-io" => Box::new(async_io::AsyncIo),
         FLOOR | FLOOR_AGAIN => Box::new(floor::Floor),
         _ => return None,
     })
+}
+
+impl Who {
+    /// haypile's other pollers do as the default one where nothing is waited for.
+    pub fn is_told_apart_by(&self, job: Job) -> bool {
+        match job {
+            Job::PingSocket | Job::PingEventfd => true,
+            Job::CancelInsert | Job::Reset | Job::InsertFire => {
+                !self.name.starts_with("haypile-") && self.name != FLOOR_AGAIN
+            }
+            _ => self.name != FLOOR_AGAIN,
+        }
+    }
 }
 
 pub fn is_c(name: &str) -> bool {
