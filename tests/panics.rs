@@ -8,7 +8,7 @@ use std::sync::Once;
 use std::time::Duration;
 
 use haypile::protocol::channel;
-use haypile::{Channel, ConnectionCallbacks, Delivery, Error, Result, Services, basic, queue};
+use haypile::{Channel, ConnectionCallbacks, Delivery, Result, Services, basic, queue};
 use support::peers::{Peer, Wire, dead_end, delivery, message, method_bytes, parameters_of};
 use support::{Host, Log};
 
