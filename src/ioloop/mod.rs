@@ -361,6 +361,6 @@ impl Drop for IOLoop {
 
 impl fmt::Debug for IOLoop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IOLoop").finish_non_exhaustive()
+        f.debug_struct("IOLoop").field("poller", &self.inner.kind).finish_non_exhaustive()
     }
 }
