@@ -132,13 +132,15 @@ fn says(bytes: &'static [u8]) -> Peer {
 }
 
 fn a_server_of_another_protocol<H: Host>() {
-    let answers: [(&[u8], &str); 6] = [
+    let answers: [(&[u8], &str); 7] = [
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "HTTP/1.1 400 Bad"),
         (b"SSH-2.0-x\r\n", "SSH-2.0-x\\r\\n"),
         (b"H", "H"),
         (b"AMX", "AMX"),
         (b"\x15\x03\x01\x00\x02\x02\x46", "\\x15\\x03\\x01\\x00\\x02\\x02F"),
         (b"\0", "\\x00"),
+        // It echoes, or asks for the very version that it refuses.
+        (b"AMQP\x00\x00\x09\x01", "AMQP\\x00\\x00\\t\\x01"),
     ];
     for (bytes, received) in answers {
         let peer = says(bytes);

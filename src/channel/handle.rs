@@ -200,8 +200,9 @@ impl Channel {
         properties: &BasicProperties<'_>,
         body: impl Into<Body<'b>>,
     ) -> Result<u64, PublishError> {
-        let body = body.into();
-        self.work(|channel, wire| channel.publish(wire, &method, properties, body))
+        // It outlives the work: it may be the last of memory whose drop is the user's.
+        let mut body = body.into();
+        self.work(|channel, wire| channel.publish(wire, &method, properties, &mut body))
     }
 
     /// Starts a consumer (AMQP basic.consume). Gives its tag: the one in `method`, or a new one if

@@ -8,7 +8,8 @@ use crate::protocol::{
     encode_content_header, encode_method, end_frame,
 };
 
-/// Encodes method, header and bodies behind what is in `output`, or nothing on `Err`.
+/// Encodes method, header and bodies behind what is in `output`, or nothing on `Err`. A body that
+/// goes by reference is taken, others are the caller's to drop.
 #[inline]
 pub(crate) fn encode_publish(
     output: &mut Output,
@@ -16,7 +17,7 @@ pub(crate) fn encode_publish(
     frame_max: u32,
     method: &basic::Publish<'_>,
     properties: &BasicProperties<'_>,
-    body: Body<'_>,
+    body: &mut Body<'_>,
 ) -> Result<(), PublishError> {
     let length = body.as_slice().len();
     let encoded = output.encoded();
@@ -28,9 +29,9 @@ pub(crate) fn encode_publish(
         return Err(error.into());
     }
     let chunk = frame_max as usize - FRAME_OVERHEAD;
-    match body.0 {
+    match &mut body.0 {
         BodyBytes::Shared(bytes) if length > BY_REFERENCE => {
-            let mut rest = bytes;
+            let mut rest = std::mem::take(bytes);
             while !rest.is_empty() {
                 let part = rest.split_to(rest.len().min(chunk));
                 begin_body_frame(output.encoded(), channel, part.len() as u32);
@@ -38,7 +39,7 @@ pub(crate) fn encode_publish(
                 end_frame(output.encoded());
             }
         }
-        BodyBytes::Shared(bytes) => encode_bodies(output.encoded(), channel, chunk, &bytes),
+        BodyBytes::Shared(bytes) => encode_bodies(output.encoded(), channel, chunk, bytes),
         BodyBytes::Borrowed(bytes) => encode_bodies(output.encoded(), channel, chunk, bytes),
     }
     Ok(())

@@ -133,13 +133,16 @@ impl Requests {
         self.on_wire.as_ref().is_some_and(|p| p.ids == (M::CLASS_ID, M::METHOD_ID))
     }
 
-    /// Gives up: everything that waits, in order.
-    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Pending> + use<> {
-        let on_wire = self.on_wire.take();
-        let queue = std::mem::take(&mut self.queue);
-        on_wire.into_iter().chain(queue.into_iter().filter_map(|queued| match queued {
-            Queued::Request(pending, _) => Some(pending),
-            Queued::Content(_) => None,
-        }))
+    /// Gives up: the requests that wait, in order, and what was to be sent between them.
+    pub(crate) fn take_all(&mut self) -> (Vec<Pending>, Vec<Output>) {
+        let mut waiting = Vec::from_iter(self.on_wire.take());
+        let mut unsent = Vec::new();
+        for queued in std::mem::take(&mut self.queue) {
+            match queued {
+                Queued::Request(pending, _) => waiting.push(pending),
+                Queued::Content(content) => unsent.push(content),
+            }
+        }
+        (waiting, unsent)
     }
 }

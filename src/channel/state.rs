@@ -144,7 +144,7 @@ impl ChannelState {
         wire: &mut Wire<'_>,
         method: &basic::Publish<'_>,
         properties: &BasicProperties<'_>,
-        body: Body<'_>,
+        body: &mut Body<'_>,
     ) -> Result<u64, PublishError> {
         self.ensure_open()?;
         let output = self.requests.content(wire.output);
@@ -411,10 +411,11 @@ impl ChannelState {
     }
 
     /// Ends the channel: everything pending completes with `error`, in order; then its end is told;
-    /// then its closures are released.
+    /// then its closures are released, and bodies that were not sent.
     pub(crate) fn end(mut self, error: &Error, events: &mut VecDeque<Event<'static>>) {
         let channel = self.id;
-        for pending in self.requests.take_all() {
+        let (waiting, unsent) = self.requests.take_all();
+        for pending in waiting {
             let error = error.clone();
             match pending.completion {
                 Completion::Reply(callback) => {
@@ -428,8 +429,8 @@ impl ChannelState {
         }
         let callbacks = std::mem::take(&mut self.observers.on_close);
         events.push_back(Event::ChannelClosed { channel, callbacks, error: error.clone() });
-        let closures = (self.consumers.take_all(), self.observers);
-        events.push_back(Event::Released(Box::new(closures)));
+        let released = (self.consumers.take_all(), self.observers, unsent);
+        events.push_back(Event::Released(Box::new(released)));
     }
 }
 

@@ -126,13 +126,19 @@ pub(super) enum Greeting {
 pub(super) fn greeting(received: &[u8]) -> Greeting {
     Greeting::Refused(match received {
         [1, ..] => return Greeting::Frame,
-        [b'A', b'M', b'Q', b'P', id, major, minor, revision, ..] => {
+        // The version that was asked for would have come as a method: this one echoes.
+        [b'A', b'M', b'Q', b'P', id, major, minor, revision, ..]
+            if !received.starts_with(&PROTOCOL_HEADER) =>
+        {
             HandshakeError::ProtocolVersion(match id {
                 0 => format!("{major}-{minor}-{revision}"),
                 _ => format!("{major}-{minor}-{revision} (protocol id {id})"),
             })
         }
-        start if start.iter().zip(b"AMQP").all(|(octet, letter)| octet == letter) => {
+        start
+            if start.len() < PROTOCOL_HEADER.len()
+                && start.iter().zip(b"AMQP").all(|(octet, letter)| octet == letter) =>
+        {
             return Greeting::Cut;
         }
         _ => {

@@ -22,6 +22,9 @@ pub(crate) struct Output {
     bodies: VecDeque<(usize, Bytes)>,
     /// Unsent bytes in `bodies`.
     referenced: usize,
+    /// Bodies that are no longer needed. The drop of their memory may be the user's code, which
+    /// must not run while this is borrowed.
+    spent: Vec<Bytes>,
 }
 
 impl Output {
@@ -91,7 +94,7 @@ impl Output {
             self.referenced -= step;
             sent -= step;
             if body.is_empty() {
-                self.bodies.pop_front();
+                self.spent.extend(self.bodies.pop_front().map(|(_, body)| body));
             }
         }
         debug_assert_eq!(sent, 0, "more was sent than there was");
@@ -105,6 +108,11 @@ impl Output {
     /// Gives the memory away, if all is sent: an idle connection keeps none.
     pub(crate) fn take_buffer(&mut self) -> Option<Vec<u8>> {
         (self.is_empty() && self.encoded.capacity() > 0).then(|| std::mem::take(&mut self.encoded))
+    }
+
+    /// The bodies that are no longer needed, to be dropped with nothing borrowed.
+    pub(crate) fn take_spent(&mut self) -> Vec<Bytes> {
+        std::mem::take(&mut self.spent)
     }
 
     /// Whether it has no memory to encode into.
@@ -121,7 +129,7 @@ impl Output {
 
     pub(crate) fn clear(&mut self) {
         self.encoded.clear();
-        self.bodies.clear();
+        self.spent.extend(self.bodies.drain(..).map(|(_, body)| body));
         self.head = 0;
         self.referenced = 0;
     }

@@ -205,9 +205,15 @@ impl Session {
             // The peer may have said why before it went: that is read first, from the loop.
             self.resume_later();
         }
-        let buffer = self.machine.borrow_mut().output().take_buffer();
-        if let (Some(buffer), Some(services)) = (buffer, self.services.upgrade()) {
+        let mut machine = self.machine.borrow_mut();
+        let (buffer, spent) = (machine.output().take_buffer(), machine.output().take_spent());
+        drop(machine);
+        let Some(services) = self.services.upgrade() else { return };
+        if let Some(buffer) = buffer {
             services.core().put_write_buffer(buffer);
+        }
+        if !spent.is_empty() {
+            self.call(services.core(), || drop(spent));
         }
     }
 

@@ -414,8 +414,10 @@ impl Drop for InTurn<'_> {
     }
 }
 
+/// All that is too far, some 584 years, is the same.
 fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+    let whole = duration.as_secs().saturating_mul(1_000_000_000);
+    whole.saturating_add(duration.subsec_nanos().into())
 }
 
 fn log_panic(message: &str) {

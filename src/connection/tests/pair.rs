@@ -235,8 +235,8 @@ impl Pair {
     ) -> Result<u64, PublishError> {
         let properties = BasicProperties::default();
         let method = basic::Publish { routing_key: "key".into(), ..Default::default() };
-        let body = body.into();
-        self.work(channel, |state, wire| state.publish(wire, &method, &properties, body))
+        let mut body = body.into();
+        self.work(channel, |state, wire| state.publish(wire, &method, &properties, &mut body))
     }
 
     /// A consumer that notes what it is called with.

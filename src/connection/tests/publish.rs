@@ -13,7 +13,7 @@ fn publish(
     properties: &BasicProperties<'_>,
     body: Vec<u8>,
 ) -> Result<u64, PublishError> {
-    pair.work(channel, |state, wire| state.publish(wire, method, properties, body.into()))
+    pair.work(channel, |state, wire| state.publish(wire, method, properties, &mut body.into()))
 }
 
 fn too_large(pair: &Pair, headers: FieldTable<'static>) -> (BasicProperties<'static>, EncodeError) {

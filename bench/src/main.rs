@@ -1,0 +1,42 @@
+//! Runs haypile and its peers side by side, and says how they compare.
+
+mod loops;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+Usage: bench loop [--quick] [--rounds N] [--csv FILE] [--only BENCH,..] [--who NAME,..]
+
+Measures event loops, each in a process of its own, in interleaved rounds: haypile, libuv, libev,
+libevent, GLib, calloop, tokio, async-io, and the bare system calls as the floor.
+
+  --quick          few rounds of little work: shows that it runs, not how fast
+  --rounds N       rounds (15; with --quick 3)
+  --csv FILE       writes one row per bench and loop there
+  --only BENCH,..  only benches whose names start so, such as t1,f2_one_of_8000
+  --who NAME,..    only these loops
+";
+
+fn main() -> ExitCode {
+    let mut arguments = pico_args::Arguments::from_env();
+    let done = match arguments.subcommand() {
+        Ok(Some(command)) if command == "loop" => loops::main(arguments),
+        Ok(Some(command)) if command == "child" => loops::child(arguments),
+        Ok(_) if arguments.contains("--help") => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        Ok(_) => Err(USAGE.into()),
+        Err(error) => Err(error.into()),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
