@@ -72,6 +72,8 @@ pub(crate) struct Timers<T> {
     slots: Vec<Slot<T>>,
     /// The first empty slot.
     empty: u32,
+    /// Those that have a timer.
+    count: usize,
     last_seq: u64,
     next_order: u32,
     /// The batch under way, in order, and how far it has come.
@@ -92,6 +94,7 @@ impl<T> Default for Timers<T> {
             heap: Vec::new(),
             slots: Vec::new(),
             empty: NO_SLOT,
+            count: 0,
             last_seq: 0,
             next_order: 0,
             due: Vec::new(),
@@ -104,6 +107,7 @@ impl<T> Timers<T> {
     /// A timer for `at`, and then every `period` if there is one.
     pub(crate) fn insert(&mut self, at: u64, period: Option<u64>, value: T) -> TimerId {
         self.last_seq += 1;
+        self.count += 1;
         let seq = self.last_seq;
         let (period, value) = (period.unwrap_or(0), Some(value));
         let slot = self.empty;
@@ -161,9 +165,9 @@ impl<T> Timers<T> {
         self.done < self.due.len()
     }
 
-    /// Whether there is no timer, be it in the due batch.
+    /// Whether there is no timer, be it in the due batch or being called.
     pub(crate) fn is_empty(&self) -> bool {
-        self.heap.is_empty() && self.due[self.done..].iter().all(|node| *node == Node::GONE)
+        self.count == 0
     }
 
     /// Moves all timers that are due at `now` to the end of the due batch, in order.
@@ -236,6 +240,7 @@ impl<T> Timers<T> {
         slot.seq = 0;
         slot.index = self.empty;
         self.empty = index as u32;
+        self.count -= 1;
         slot.value.take()
     }
 
