@@ -9,8 +9,8 @@ const ARITY: usize = 4;
 /// So many are taken out of the heap one by one before it is worth a look how many are due.
 const ONE_BY_ONE: usize = 16;
 
-/// The due batch keeps memory for so many: a larger one is of a moment.
-const KEEP_DUE: usize = 1024;
+/// Memory for so many is kept. What a burst took beyond that is given back after it.
+const KEEP: usize = if cfg!(test) { 8 } else { 1024 };
 
 /// Names one timer, for ever: the id of a timer that fired or was removed matches no later one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -74,6 +74,8 @@ pub(crate) struct Timers<T> {
     empty: u32,
     /// Those that have a timer.
     count: usize,
+    /// The count at which a look is worth it whether slots can be given back.
+    few: usize,
     last_seq: u64,
     next_order: u32,
     /// The batch under way, in order, and how far it has come.
@@ -95,6 +97,7 @@ impl<T> Default for Timers<T> {
             slots: Vec::new(),
             empty: NO_SLOT,
             count: 0,
+            few: 0,
             last_seq: 0,
             next_order: 0,
             due: Vec::new(),
@@ -108,6 +111,7 @@ impl<T> Timers<T> {
     pub(crate) fn insert(&mut self, at: u64, period: Option<u64>, value: T) -> TimerId {
         self.last_seq += 1;
         self.count += 1;
+        self.few = self.few.max(self.count / 8);
         let seq = self.last_seq;
         let (period, value) = (period.unwrap_or(0), Some(value));
         let slot = self.empty;
@@ -208,7 +212,7 @@ impl<T> Timers<T> {
             }
         }
         self.due.clear();
-        self.due.shrink_to(KEEP_DUE);
+        self.due.shrink_to(KEEP);
         self.done = 0;
         None
     }
@@ -241,7 +245,29 @@ impl<T> Timers<T> {
         slot.index = self.empty;
         self.empty = index as u32;
         self.count -= 1;
-        slot.value.take()
+        let value = slot.value.take();
+        if self.count <= self.few && self.slots.len() > KEEP {
+            self.trim();
+        }
+        value
+    }
+
+    /// Gives back what is beyond the last slot in use. The next look is worth it when half of the
+    /// timers are gone: so it costs little, however many come and go.
+    #[cold]
+    fn trim(&mut self) {
+        let used = self.slots.iter().rposition(|slot| slot.seq != 0);
+        self.slots.truncate(used.map_or(0, |last| last + 1));
+        self.slots.shrink_to(KEEP);
+        self.heap.shrink_to(KEEP.max(2 * self.heap.len()));
+        self.few = self.count / 2;
+        // The lowest are taken first.
+        self.empty = NO_SLOT;
+        for (index, slot) in self.slots.iter_mut().enumerate().rev() {
+            if slot.seq == 0 {
+                slot.index = std::mem::replace(&mut self.empty, index as u32);
+            }
+        }
     }
 
     /// Counts up with every timer. Once in four billion timers the count starts over, and those that
