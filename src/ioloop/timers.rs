@@ -1,6 +1,12 @@
 //! Timers by deadline: a 4-ary heap whose nodes know their slots and whose slots know their nodes,
 //! so that the first one is at hand, and any one can be moved or taken out in O(log n).
 //!
+//! What programs do most costs less than that, for the heap is put right as late as possible:
+//! - A timer that is moved to a later deadline, such as one for idleness, stays at its place, whose
+//!   node then tells too early a deadline. It goes to its own place when that node comes up.
+//! - A timer that is removed leaves its slot, with its node, as the one *spare*, which the next timer
+//!   takes.
+//!
 //! Time is a number here, and so is its unit the caller's: nothing reads a clock.
 
 /// Four children lie in one or two cache lines, and the heap is half as deep as a binary one.
@@ -21,8 +27,11 @@ pub struct TimerId {
 
 impl TimerId {
     /// What a loop that is gone gives: matches nothing.
-    pub(crate) const NONE: Self = Self { slot: u32::MAX, seq: 0 };
+    pub(crate) const NONE: Self = Self { slot: NO_SLOT, seq: 0 };
 }
+
+/// No slot has this number: in the due batch, of a timer that was removed or reset.
+const NO_SLOT: u32 = u32::MAX;
 
 /// Deadline, order of creation and slot, in one number: so nodes are compared at once, and equal
 /// deadlines go in order of creation.
@@ -30,48 +39,58 @@ impl TimerId {
 struct Node(u128);
 
 impl Node {
-    /// In the due batch: a timer that has been removed or reset since.
-    const GONE: Self = Self(u128::MAX);
-
+    #[inline]
     fn new(at: u64, order: u32, slot: u32) -> Self {
         Self(u128::from(at) << 64 | u128::from(order) << 32 | u128::from(slot))
     }
 
+    #[inline]
     fn at(self) -> u64 {
         (self.0 >> 64) as u64
     }
 
-    fn slot(self) -> usize {
-        self.0 as u32 as usize
+    #[inline]
+    fn slot(self) -> u32 {
+        self.0 as u32
     }
 
-    fn moved_to(self, at: u64) -> Self {
-        Self(u128::from(at) << 64 | u128::from(self.0 as u64))
+    /// The same place in the order, for another timer.
+    #[inline]
+    fn given_to(self, slot: u32) -> Self {
+        Self(self.0 & !u128::from(u32::MAX) | u128::from(slot))
     }
 }
 
+/// A cache line.
+#[repr(align(64))]
 struct Slot<T> {
     /// Of its timer; 0 if it has none.
     seq: u64,
-    /// The node's index in the heap, or [`DUE`] and its index in the due batch; of an empty slot,
-    /// the next empty one.
+    /// The deadline.
+    at: u64,
+    /// The deadline that its node in the heap tells: this one or an earlier one.
+    placed: u64,
+    /// The node's index in the heap; of an empty slot, the next empty one.
     index: u32,
+    order: u32,
     /// For a periodic timer; else 0.
     period: u64,
     /// Out while a periodic timer is being called.
     value: Option<T>,
 }
 
-/// Tells an index in the due batch from one in the heap.
-const DUE: u32 = 1 << 31;
-/// Ends the list of empty slots.
-const NO_SLOT: u32 = u32::MAX;
-
 pub(crate) struct Timers<T> {
+    /// Each node is its timer's, or tells an earlier deadline.
     heap: Vec<Node>,
+    /// Whether no node tells an earlier deadline than its timer's.
+    exact: bool,
     slots: Vec<Slot<T>>,
+    /// A slot that has a node in the heap, but no timer.
+    spare: Option<u32>,
     /// The first empty slot.
     empty: u32,
+    /// How many slots are not.
+    count: usize,
     last_seq: u64,
     next_order: u32,
     /// The batch under way, in order, and how far it has come.
@@ -90,8 +109,11 @@ impl<T> Default for Timers<T> {
     fn default() -> Self {
         Self {
             heap: Vec::new(),
+            exact: true,
             slots: Vec::new(),
+            spare: None,
             empty: NO_SLOT,
+            count: 0,
             last_seq: 0,
             next_order: 0,
             due: Vec::new(),
@@ -102,58 +124,83 @@ impl<T> Default for Timers<T> {
 
 impl<T> Timers<T> {
     /// A timer for `at`, and then every `period` if there is one.
+    #[inline]
     pub(crate) fn insert(&mut self, at: u64, period: Option<u64>, value: T) -> TimerId {
+        if self.next_order == u32::MAX {
+            self.renumber();
+        }
+        self.next_order += 1;
         self.last_seq += 1;
-        let seq = self.last_seq;
+        self.count += 1;
+        let (seq, order) = (self.last_seq, self.next_order);
         let (period, value) = (period.unwrap_or(0), Some(value));
-        let slot = self.empty;
+        if let Some(slot) = self.spare.take() {
+            let spare = &mut self.slots[slot as usize];
+            *spare = Slot { seq, at, order, period, value, ..*spare };
+            self.move_node(slot);
+            return TimerId { slot, seq };
+        }
+        let new = Slot { seq, at, placed: at, index: 0, order, period, value };
+        let mut slot = self.empty;
         if let Some(empty) = self.slots.get_mut(slot as usize) {
             self.empty = empty.index;
-            *empty = Slot { seq, index: 0, period, value };
+            *empty = new;
         } else {
-            self.slots.push(Slot { seq, index: 0, period, value });
+            slot = self.slots.len() as u32;
+            self.slots.push(new);
         }
-        let slot = if slot == NO_SLOT { self.slots.len() as u32 - 1 } else { slot };
-        let node = Node::new(at, self.order(), slot);
-        self.link(node);
+        self.link(Node::new(at, order, slot));
         TimerId { slot, seq }
     }
 
     /// Whether the timer was pending, be it in the due batch, or is periodic and being called; and
     /// its value, unless it is out.
+    #[inline]
     pub(crate) fn remove(&mut self, id: TimerId) -> (bool, Option<T>) {
-        let Some(index) = self.get(id).map(|slot| slot.index) else { return (false, None) };
-        if index & DUE == 0 {
-            self.cut(index as usize);
-        } else {
-            self.due[(index & !DUE) as usize] = Node::GONE;
+        if self.get(id).is_none() {
+            return (false, None);
         }
-        (true, self.vacate(id.slot as usize))
+        let due = self.place_in_due(id.slot);
+        let slot = &mut self.slots[id.slot as usize];
+        slot.seq = 0;
+        let value = slot.value.take();
+        self.count -= 1;
+        if let Some(index) = due {
+            self.due[index] = self.due[index].given_to(NO_SLOT);
+            self.give_up(id.slot);
+        } else if let Some(spare) = self.spare.replace(id.slot) {
+            self.cut(self.slots[spare as usize].index as usize);
+            self.give_up(spare);
+        }
+        (true, value)
     }
 
     /// Moves a timer to another deadline. False if it is not pending any more.
+    #[inline]
     pub(crate) fn reset(&mut self, id: TimerId, at: u64) -> bool {
-        let Some(index) = self.get(id).map(|slot| slot.index) else { return false };
-        if index & DUE != 0 {
-            let place = &mut self.due[(index & !DUE) as usize];
-            let node = std::mem::replace(place, Node::GONE).moved_to(at);
-            self.link(node);
-            return true;
+        if self.get(id).is_none() {
+            return false;
         }
-        let index = index as usize;
-        let old = self.heap[index];
-        let new = old.moved_to(at);
-        if new < old {
-            self.sift_up(index, new);
+        let due = self.place_in_due(id.slot);
+        self.slots[id.slot as usize].at = at;
+        if let Some(index) = due {
+            self.due[index] = self.due[index].given_to(NO_SLOT);
+            self.link(self.node(id.slot));
         } else {
-            self.sift_down(index, new);
+            self.move_node(id.slot);
         }
         true
     }
 
     /// The first deadline, of those not in the due batch.
-    pub(crate) fn first(&self) -> Option<u64> {
-        self.heap.first().map(|node| node.at())
+    #[inline]
+    pub(crate) fn first(&mut self) -> Option<u64> {
+        while let Some(&first) = self.heap.first() {
+            if !self.put_right(first) {
+                return Some(first.at());
+            }
+        }
+        None
     }
 
     /// Whether the due batch has something left, if only timers that have been removed.
@@ -163,42 +210,50 @@ impl<T> Timers<T> {
 
     /// Whether there is no timer, be it in the due batch.
     pub(crate) fn is_empty(&self) -> bool {
-        self.heap.is_empty() && self.due[self.done..].iter().all(|node| *node == Node::GONE)
+        self.count == 0
     }
 
-    /// Moves all timers that are due at `now` to the end of the due batch, in order.
+    /// Moves all timers that are due at `now` to the due batch, in order.
     pub(crate) fn collect_due(&mut self, now: u64) {
+        let left_behind = self.has_due();
         let mut moved = 0;
-        while let Some(&node) = self.heap.first()
-            && node.at() <= now
+        while let Some(&first) = self.heap.first()
+            && first.at() <= now
         {
             if moved == ONE_BY_ONE && self.sweep_due(now) {
-                return;
+                break;
+            }
+            if !self.put_right(first) {
+                self.cut(0);
+                self.due.push(first);
             }
             moved += 1;
-            self.cut(0);
-            self.make_due(node);
+        }
+        if left_behind {
+            self.due[self.done..].sort_unstable();
         }
     }
 
     /// Takes the next timer of the due batch that has not been removed or reset. A periodic one is
     /// set to its next deadline after `now`: those that it has missed are left out.
+    #[inline]
     pub(crate) fn next_due(&mut self, now: u64) -> Option<Due<T>> {
         while let Some(&node) = self.due.get(self.done) {
             self.done += 1;
-            if node == Node::GONE {
-                continue;
-            }
-            let slot = &mut self.slots[node.slot()];
+            let Some(slot) = self.slots.get_mut(node.slot() as usize) else { continue };
             if slot.period == 0 {
-                let value = self.vacate(node.slot());
+                slot.seq = 0;
+                let value = slot.value.take();
+                self.count -= 1;
+                self.give_up(node.slot());
                 return value.map(|value| Due { value, again: None });
             }
-            let id = TimerId { slot: node.slot() as u32, seq: slot.seq };
+            let id = TimerId { slot: node.slot(), seq: slot.seq };
             let value = slot.value.take();
-            let missed = now.saturating_sub(node.at()) / slot.period;
+            let missed = now.saturating_sub(slot.at) / slot.period;
             let ahead = missed.saturating_add(1).saturating_mul(slot.period);
-            self.link(node.moved_to(node.at().saturating_add(ahead)));
+            slot.at = slot.at.saturating_add(ahead);
+            self.link(self.node(id.slot));
             if let Some(value) = value {
                 return Some(Due { value, again: Some(id) });
             }
@@ -226,43 +281,76 @@ impl<T> Timers<T> {
         slots.into_iter().filter_map(|slot| slot.value).collect()
     }
 
+    #[inline]
     fn get(&self, id: TimerId) -> Option<&Slot<T>> {
         self.slots.get(id.slot as usize).filter(|slot| slot.seq == id.seq)
     }
 
-    /// Empties a slot whose timer has no node any more.
-    fn vacate(&mut self, index: usize) -> Option<T> {
-        let slot = &mut self.slots[index];
-        slot.seq = 0;
-        slot.index = self.empty;
-        self.empty = index as u32;
-        slot.value.take()
+    /// The index in the due batch of a timer that is in there, and not in the heap.
+    #[inline]
+    fn place_in_due(&self, slot: u32) -> Option<usize> {
+        if !self.has_due() {
+            return None;
+        }
+        let index = self.slots[slot as usize].index as usize;
+        if self.heap.get(index).is_some_and(|node| node.slot() == slot) {
+            return None;
+        }
+        let node = self.node(slot);
+        Some(self.done + self.due[self.done..].partition_point(|&due| due < node))
     }
 
-    /// Counts up with every timer. Once in four billion timers the count starts over, and those that
-    /// are there are given new places in the order that they have.
-    fn order(&mut self) -> u32 {
-        if self.next_order == u32::MAX {
-            self.renumber();
-        }
-        self.next_order += 1;
-        self.next_order
+    /// The node that a timer should have.
+    #[inline]
+    fn node(&self, slot: u32) -> Node {
+        let Slot { at, order, .. } = self.slots[slot as usize];
+        Node::new(at, order, slot)
     }
 
-    #[cold]
-    fn renumber(&mut self) {
-        self.heap.sort_unstable_by_key(|node| node.0 as u64);
-        for (order, node) in self.heap.iter_mut().enumerate() {
-            *node = Node::new(node.at(), order as u32, node.slot() as u32);
-        }
-        self.next_order = self.heap.len() as u32;
-        self.heapify();
+    /// Empties a slot that has neither a timer nor a node any more.
+    #[inline]
+    fn give_up(&mut self, slot: u32) {
+        self.slots[slot as usize].index = self.empty;
+        self.empty = slot;
     }
 
     /// Puts the node of a timer that has none into the heap.
+    #[inline]
     fn link(&mut self, node: Node) {
         self.heap.push(node);
         self.sift_up(self.heap.len() - 1, node);
+    }
+
+    /// Sees to the node of a timer that has another deadline now: nothing is to be done if that is
+    /// later than what the node tells.
+    #[inline]
+    fn move_node(&mut self, slot: u32) {
+        let Slot { at, placed, index, .. } = self.slots[slot as usize];
+        let index = index as usize;
+        if at > placed {
+            self.exact = false;
+        } else if self.node(slot) < self.heap[index] {
+            self.sift_up(index, self.node(slot));
+        } else {
+            self.sift_down(index, self.node(slot));
+        }
+    }
+
+    /// Sees to the first node if it is the spare's, or tells too early a deadline. False: it is
+    /// right.
+    #[inline]
+    fn put_right(&mut self, first: Node) -> bool {
+        if self.spare == Some(first.slot()) {
+            self.spare = None;
+            self.cut(0);
+            self.give_up(first.slot());
+            return true;
+        }
+        let node = self.node(first.slot());
+        if node != first {
+            self.sift_down(0, node);
+        }
+        node != first
     }
 
     /// Takes the node at `index` out of the heap.
@@ -277,27 +365,30 @@ impl<T> Timers<T> {
         }
     }
 
-    fn make_due(&mut self, node: Node) {
-        self.slots[node.slot()].index = DUE | self.due.len() as u32;
-        self.due.push(node);
-    }
-
     /// Moves all that is due at once, if that is a good part of all: then to sort it and to make a
     /// new heap of the rest costs less than to take each out of the old. False: it was not done.
     fn sweep_due(&mut self, now: u64) -> bool {
-        let enough = self.heap.len() / 8;
-        if !self.has_due_below(0, now, &mut { enough }) {
+        let mut enough = self.heap.len() / 8;
+        if !self.has_due_below(0, now, &mut enough) {
             return false;
         }
-        let mut due: Vec<Node> = Vec::new();
-        self.heap.retain(|&node| {
-            let is_due = node.at() <= now;
-            due.extend(is_due.then_some(node));
-            !is_due
+        if let Some(spare) = self.spare.take() {
+            self.cut(self.slots[spare as usize].index as usize);
+            self.give_up(spare);
+        }
+        let (slots, due, exact) = (&self.slots, &mut self.due, self.exact);
+        self.heap.retain_mut(|node| {
+            if node.at() <= now && !exact {
+                let Slot { at, order, .. } = slots[node.slot() as usize];
+                *node = Node::new(at, order, node.slot());
+            }
+            if node.at() <= now {
+                due.push(*node);
+            }
+            node.at() > now
         });
-        due.sort_unstable();
-        self.due.reserve(due.len());
-        due.into_iter().for_each(|node| self.make_due(node));
+        self.exact |= self.heap.is_empty();
+        self.due[self.done..].sort_unstable();
         self.heapify();
         true
     }
@@ -315,10 +406,33 @@ impl<T> Timers<T> {
         children(index).any(|child| self.has_due_below(child, now, left))
     }
 
+    /// Once in four billion timers the count of their order starts over, and those that are there
+    /// are given new places in the order that they have.
+    #[cold]
+    fn renumber(&mut self) {
+        self.due.drain(..self.done);
+        self.done = 0;
+        self.due.retain(|node| node.slot() != NO_SLOT);
+        let mut live: Vec<u32> =
+            self.heap.iter().chain(&self.due).map(|node| node.slot()).collect();
+        live.sort_unstable_by_key(|&slot| self.slots[slot as usize].order);
+        for (order, &slot) in live.iter().enumerate() {
+            self.slots[slot as usize].order = order as u32;
+        }
+        self.next_order = live.len() as u32;
+        for node in self.heap.iter_mut().chain(&mut self.due) {
+            let Slot { at, order, .. } = self.slots[node.slot() as usize];
+            *node = Node::new(at, order, node.slot());
+        }
+        self.heapify();
+    }
+
     /// Makes a heap of nodes in any order.
     fn heapify(&mut self) {
         for (index, node) in self.heap.iter().enumerate() {
-            self.slots[node.slot()].index = index as u32;
+            let slot = &mut self.slots[node.slot() as usize];
+            slot.index = index as u32;
+            slot.placed = node.at();
         }
         for index in (0..self.heap.len().div_ceil(ARITY)).rev() {
             self.sift_down(index, self.heap[index]);
@@ -326,6 +440,7 @@ impl<T> Timers<T> {
     }
 
     /// Finds a place for `node`, at `index` or nearer to the root.
+    #[inline]
     fn sift_up(&mut self, mut index: usize, node: Node) {
         while index > 0 {
             let parent = (index - 1) / ARITY;
@@ -362,9 +477,12 @@ impl<T> Timers<T> {
         self.place(index, node);
     }
 
+    #[inline]
     fn place(&mut self, index: usize, node: Node) {
         self.heap[index] = node;
-        self.slots[node.slot()].index = index as u32;
+        let slot = &mut self.slots[node.slot() as usize];
+        slot.index = index as u32;
+        slot.placed = node.at();
     }
 }
 
@@ -569,11 +687,16 @@ mod tests {
     #[test]
     fn equal_deadlines_keep_their_order_when_the_count_starts_over() {
         let mut timers = Timers { next_order: u32::MAX - 50, ..Timers::default() };
+        // One in the due batch takes part, and one that tells too early a deadline.
+        timers.insert(0, None, -2);
+        let late = timers.insert(0, None, -1);
+        timers.reset(late, 7);
+        timers.collect_due(0);
         let ids: Vec<_> = (0..100).map(|value| timers.insert(7, None, value)).collect();
         assert!(timers.next_order < 1000, "the count has started over");
         assert!(timers.remove(ids[10]).0);
         timers.collect_due(7);
         let order: Vec<_> = std::iter::from_fn(|| next(&mut timers)).collect();
-        assert_eq!(order, (0..100).filter(|&value| value != 10).collect::<Vec<_>>());
+        assert_eq!(order, (-2..100).filter(|&value| value != 10).collect::<Vec<_>>());
     }
 }
