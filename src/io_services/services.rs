@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::{FdHandler, FdKey, Interest, IoServices, Session};
 use crate::error::LoopError;
-use crate::ioloop::{Remote, SessionKey, TimerCallback, TimerId};
+use crate::ioloop::{Period, Remote, SessionKey, TimerCallback, TimerId};
 
 /// For a delay whose end no [`Instant`] can tell.
 const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
@@ -47,7 +47,7 @@ impl Services {
     /// equal deadlines are called in the order added. One added by a timer waits for the next
     /// pass, even if it is due.
     pub fn add_timeout(&self, deadline: Instant, callback: impl FnOnce() + 'static) -> TimerId {
-        self.0.add_timer(deadline, None, TimerCallback::Once(Box::new(callback)))
+        self.0.add_timer(deadline, None, TimerCallback::once(callback))
     }
 
     /// Calls `callback` once when `delay` is over (pika's `call_later`). A delay beyond a hundred
@@ -60,8 +60,8 @@ impl Services {
     /// drift: its deadlines are a period apart, however late the calls are. Calls that a busy loop
     /// has missed are left out. A period of zero calls it once in each turn.
     pub fn call_every(&self, period: Duration, callback: impl FnMut() + 'static) -> TimerId {
-        let callback = TimerCallback::Every(Box::new(callback));
-        self.0.add_timer(after(self.now(), period), Some(period), callback)
+        let callback = TimerCallback::every(callback);
+        self.0.add_timer(after(self.now(), period), Some(period.into()), callback)
     }
 
     /// Moves a timer to another deadline, without a new closure. A periodic one goes on from there,
@@ -112,7 +112,7 @@ pub(crate) trait TimerServices: IoServices {
     fn add_timer(
         &self,
         deadline: Instant,
-        period: Option<Duration>,
+        period: Option<Period>,
         callback: TimerCallback,
     ) -> TimerId {
         let (id, tell) = self.core().add_timer(deadline, period, callback);

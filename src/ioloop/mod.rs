@@ -24,6 +24,7 @@ pub use self::handle::{LoopHandle, Stopper};
 pub use self::pollers::PollerKind;
 pub use self::remote::Remote;
 pub(crate) use self::timer_callback::TimerCallback;
+pub(crate) use self::timers::Period;
 pub use self::timers::TimerId;
 
 use self::inner::Inner;
@@ -231,7 +232,7 @@ impl IOLoop {
     /// Calls `callback` once at `deadline` or later, never before. Timers with equal deadlines are
     /// called in the order added. One added by a timer waits for the next turn, even if it is due.
     pub fn add_timeout(&self, deadline: Instant, callback: impl FnOnce() + 'static) -> TimerId {
-        self.inner.add_timer(deadline, None, TimerCallback::Once(Box::new(callback)))
+        self.inner.add_timer(deadline, None, TimerCallback::once(callback))
     }
 
     /// Calls `callback` once when `delay` is over (pika's `call_later`); see

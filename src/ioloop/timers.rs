@@ -7,16 +7,37 @@
 //! - A timer that is removed leaves its slot, with its node, as the one *spare*, which the next timer
 //!   takes.
 //!
-//! Time is a number here, and so is its unit the caller's: nothing reads a clock.
+//! Time is a number of nanoseconds here: nothing reads a clock.
+
+use std::num::NonZeroU64;
+use std::time::Duration;
 
 /// Four children lie in one or two cache lines, and the heap is half as deep as a binary one.
 const ARITY: usize = 4;
 
-/// So many are taken out of the heap one by one before it is worth a look how many are due.
+/// So many are taken out of the heap one by one in any case.
 const ONE_BY_ONE: usize = 16;
 
 /// The due batch keeps memory for so many: a larger one is of a moment.
 const KEEP_DUE: usize = 1024;
+
+/// The time between the calls of a periodic timer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Period(NonZeroU64);
+
+impl From<Duration> for Period {
+    /// Of a period of nothing, the shortest there is.
+    fn from(period: Duration) -> Self {
+        Self(NonZeroU64::new(nanos(period)).unwrap_or(NonZeroU64::MIN))
+    }
+}
+
+/// A duration as these timers count. All that is too far, some 584 years, is the same.
+#[inline]
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    let whole = duration.as_secs().saturating_mul(1_000_000_000);
+    whole.saturating_add(duration.subsec_nanos().into())
+}
 
 /// Names one timer, for ever: the id of a timer that fired or was removed matches no later one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -73,8 +94,7 @@ struct Slot<T> {
     /// The node's index in the heap; of an empty slot, the next empty one.
     index: u32,
     order: u32,
-    /// For a periodic timer; else 0.
-    period: u64,
+    period: Option<Period>,
     /// Out while a periodic timer is being called.
     value: Option<T>,
 }
@@ -125,7 +145,7 @@ impl<T> Default for Timers<T> {
 impl<T> Timers<T> {
     /// A timer for `at`, and then every `period` if there is one.
     #[inline]
-    pub(crate) fn insert(&mut self, at: u64, period: Option<u64>, value: T) -> TimerId {
+    pub(crate) fn insert(&mut self, at: u64, period: Option<Period>, value: T) -> TimerId {
         if self.next_order == u32::MAX {
             self.renumber();
         }
@@ -133,7 +153,7 @@ impl<T> Timers<T> {
         self.last_seq += 1;
         self.count += 1;
         let (seq, order) = (self.last_seq, self.next_order);
-        let (period, value) = (period.unwrap_or(0), Some(value));
+        let value = Some(value);
         if let Some(slot) = self.spare.take() {
             let spare = &mut self.slots[slot as usize];
             *spare = Slot { seq, at, order, period, value, ..*spare };
@@ -216,18 +236,15 @@ impl<T> Timers<T> {
     /// Moves all timers that are due at `now` to the due batch, in order.
     pub(crate) fn collect_due(&mut self, now: u64) {
         let left_behind = self.has_due();
-        let mut moved = 0;
-        while let Some(&first) = self.heap.first()
-            && first.at() <= now
-        {
-            if moved == ONE_BY_ONE && self.sweep_due(now) {
-                break;
+        if !self.sweep_due(now) {
+            while let Some(&first) = self.heap.first()
+                && first.at() <= now
+            {
+                if !self.put_right(first) {
+                    self.cut(0);
+                    self.due.push(first);
+                }
             }
-            if !self.put_right(first) {
-                self.cut(0);
-                self.due.push(first);
-            }
-            moved += 1;
         }
         if left_behind {
             self.due[self.done..].sort_unstable();
@@ -241,17 +258,17 @@ impl<T> Timers<T> {
         while let Some(&node) = self.due.get(self.done) {
             self.done += 1;
             let Some(slot) = self.slots.get_mut(node.slot() as usize) else { continue };
-            if slot.period == 0 {
+            let Some(Period(period)) = slot.period else {
                 slot.seq = 0;
                 let value = slot.value.take();
                 self.count -= 1;
                 self.give_up(node.slot());
                 return value.map(|value| Due { value, again: None });
-            }
+            };
             let id = TimerId { slot: node.slot(), seq: slot.seq };
             let value = slot.value.take();
-            let missed = now.saturating_sub(slot.at) / slot.period;
-            let ahead = missed.saturating_add(1).saturating_mul(slot.period);
+            let missed = now.saturating_sub(slot.at) / period;
+            let ahead = missed.saturating_add(1).saturating_mul(period.get());
             slot.at = slot.at.saturating_add(ahead);
             self.link(self.node(id.slot));
             if let Some(value) = value {
@@ -368,7 +385,7 @@ impl<T> Timers<T> {
     /// Moves all that is due at once, if that is a good part of all: then to sort it and to make a
     /// new heap of the rest costs less than to take each out of the old. False: it was not done.
     fn sweep_due(&mut self, now: u64) -> bool {
-        let mut enough = self.heap.len() / 8;
+        let mut enough = (self.heap.len() / 8).max(ONE_BY_ONE);
         if !self.has_due_below(0, now, &mut enough) {
             return false;
         }
@@ -622,7 +639,7 @@ mod tests {
     fn one_reset_out_of_a_batch_left_behind_keeps_to_its_new_deadline() {
         let mut timers = Timers::default();
         let ids: Vec<_> = (0..2).map(|value| timers.insert(1, None, value)).collect();
-        let periodic = timers.insert(1, Some(10), 2);
+        let periodic = timers.insert(1, Some(Duration::from_nanos(10).into()), 2);
         timers.collect_due(1);
         assert!(timers.reset(ids[0], 5));
         assert!(timers.reset(periodic, 4));
@@ -635,7 +652,7 @@ mod tests {
     #[test]
     fn a_periodic_timer_keeps_to_its_grid_and_leaves_out_what_it_missed() {
         let mut timers = Timers::default();
-        let id = timers.insert(10, Some(10), 'p');
+        let id = timers.insert(10, Some(Duration::from_nanos(10).into()), 'p');
         for (now, next) in [(10, 20), (23, 30), (67, 70), (70, 80)] {
             timers.collect_due(now);
             let due = timers.next_due(now).expect("it is due");
@@ -649,7 +666,7 @@ mod tests {
     #[test]
     fn a_periodic_timer_may_be_removed_or_reset_while_it_is_called() {
         let mut timers = Timers::default();
-        let id = timers.insert(1, Some(10), 'p');
+        let id = timers.insert(1, Some(Duration::from_nanos(10).into()), 'p');
         timers.collect_due(1);
         let due = timers.next_due(1).expect("it is due");
         assert!(timers.reset(id, 4));
