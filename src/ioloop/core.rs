@@ -15,8 +15,11 @@ use super::batch::Batches;
 use super::keyed::{Key, Keyed};
 use super::remote::{Remote, RemotePost};
 use super::timer_callback::{Lent, TimerCallback};
-use super::timers::{Due, TimerId, Timers};
+use super::timers::{Due, Period, TimerId, Timers, nanos};
 use crate::io_services::{ResolveCallback, Session};
+
+/// No host waits for a deadline 584 years away.
+const NOT_TOLD: u64 = u64::MAX;
 
 /// One read buffer serves all connections of a loop.
 const READ_BUFFER: usize = 256 * 1024;
@@ -39,8 +42,8 @@ pub struct LoopCore {
     /// Time zero of the timers.
     epoch: Instant,
     pub(super) timers: RefCell<Timers<TimerCallback>>,
-    /// The deadline that the host was last told.
-    told: Cell<Option<Instant>>,
+    /// The deadline that the host was last told, in nanoseconds, or [`NOT_TOLD`].
+    told: Cell<u64>,
     posted: RefCell<VecDeque<Post>>,
     remote: Remote,
     /// Empty but for its capacity, which it trades with the remote queue.
@@ -89,7 +92,7 @@ impl LoopCore {
             this: this.clone(),
             epoch: Instant::now(),
             timers: RefCell::default(),
-            told: Cell::new(None),
+            told: Cell::new(NOT_TOLD),
             posted: RefCell::default(),
             remote: Remote::new(waker),
             spare: Cell::default(),
@@ -116,7 +119,7 @@ impl LoopCore {
     pub fn turn(&self) -> Option<Instant> {
         if self.is_busy() {
             log::error!("a turn of the event loop was started from inside one of its callbacks");
-            self.told.set(None);
+            self.told.set(NOT_TOLD);
             self.batches.wake_after();
             return None;
         }
@@ -127,7 +130,7 @@ impl LoopCore {
             self.run_due();
         }
         let next = if self.is_pending() { Some(self.epoch) } else { self.next_deadline() };
-        self.told.set(next);
+        self.told.set(next.map_or(NOT_TOLD, |next| self.nanos(next)));
         next
     }
 
@@ -141,7 +144,7 @@ impl LoopCore {
         if self.detached.replace(true) {
             return;
         }
-        self.told.set(None);
+        self.told.set(NOT_TOLD);
         self.read_buffer.set(None);
         // Each is taken out first and dropped after, so that nothing is borrowed meanwhile.
         let remote = self.remote.close();
@@ -191,7 +194,7 @@ impl LoopCore {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        let first = self.timers.borrow().first()?;
+        let first = self.timers.borrow_mut().first()?;
         // One too far to be an Instant never comes.
         self.epoch.checked_add(Duration::from_nanos(first))
     }
@@ -230,33 +233,36 @@ impl LoopCore {
 
     /// Adds a timer for `deadline`, and then every `period` if there is one. True: the host's timer
     /// must be set to `deadline`.
+    #[inline]
     pub(crate) fn add_timer(
         &self,
         deadline: Instant,
-        period: Option<Duration>,
+        period: Option<Period>,
         callback: TimerCallback,
     ) -> (TimerId, bool) {
         if self.is_detached() {
             return (TimerId::NONE, false);
         }
-        let (at, period) = (self.nanos(deadline), period.map(|period| nanos(period).max(1)));
+        let at = self.nanos(deadline);
         let id = self.timers.borrow_mut().insert(at, period, callback);
-        (id, self.must_tell(deadline))
+        (id, self.must_tell(at))
     }
 
     /// Moves a timer to another deadline. The first of the two: whether it was pending. The second:
     /// the host's timer must be set to `deadline`.
+    #[inline]
     pub(crate) fn reset_timer(&self, id: TimerId, deadline: Instant) -> (bool, bool) {
         let at = self.nanos(deadline);
         let pending = self.timers.borrow_mut().reset(id, at);
-        (pending, pending && self.must_tell(deadline))
+        (pending, pending && self.must_tell(at))
     }
 
     /// Whether the host has not been told of a deadline that early, and will not be by itself.
-    fn must_tell(&self, deadline: Instant) -> bool {
-        let tell = !self.in_turn.get() && self.told.get().is_none_or(|told| deadline < told);
+    #[inline]
+    fn must_tell(&self, at: u64) -> bool {
+        let tell = at < self.told.get() && !self.in_turn.get();
         if tell {
-            self.told.set(Some(deadline));
+            self.told.set(at);
         }
         tell
     }
@@ -264,12 +270,13 @@ impl LoopCore {
     /// Whether the timer was pending, and its callback, for the caller to drop. The last: no timer
     /// is left nor anything else to do, and the host's must be unset. While some are left, the host's may come too early,
     /// which costs a turn, where to set it each time could cost a system call.
+    #[inline]
     pub(crate) fn remove_timer(&self, id: TimerId) -> (bool, Option<TimerCallback>, bool) {
         let mut timers = self.timers.borrow_mut();
         let (pending, callback) = timers.remove(id);
         let last = pending && timers.is_empty() && !self.in_turn.get();
         // While something is posted, the host's timer may stand for the turn that is owed to it.
-        let unset = last && !self.is_pending() && self.told.take().is_some();
+        let unset = last && !self.is_pending() && self.told.replace(NOT_TOLD) != NOT_TOLD;
         (pending, callback, unset)
     }
 
@@ -318,17 +325,17 @@ impl LoopCore {
         loop {
             let due = self.timers.borrow_mut().next_due(now);
             let Some(Due { value, again }) = due else { break };
-            match (value, again) {
-                (TimerCallback::Once(callback), _) => drop(self.call_user(callback)),
-                (callback, Some(id)) => {
-                    let mut lent = Lent::new(self, id, callback);
+            match again {
+                None => drop(self.call_user(|| value.call_once())),
+                Some(id) => {
+                    let mut lent = Lent::new(self, id, value);
                     drop(self.call_user(|| lent.call()));
                 }
-                (TimerCallback::Every(_), None) => {}
             }
         }
     }
 
+    #[inline]
     fn nanos(&self, instant: Instant) -> u64 {
         nanos(instant.saturating_duration_since(self.epoch))
     }
@@ -417,12 +424,6 @@ impl Drop for InTurn<'_> {
     fn drop(&mut self) {
         self.0.set(false);
     }
-}
-
-/// All that is too far, some 584 years, is the same.
-fn nanos(duration: Duration) -> u64 {
-    let whole = duration.as_secs().saturating_mul(1_000_000_000);
-    whole.saturating_add(duration.subsec_nanos().into())
 }
 
 fn log_panic(message: &str) {

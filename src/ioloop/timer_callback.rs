@@ -3,9 +3,54 @@
 use super::core::LoopCore;
 use super::timers::TimerId;
 
-pub(crate) enum TimerCallback {
-    Once(Box<dyn FnOnce()>),
-    Every(Box<dyn FnMut()>),
+/// A closure of either kind, in one pointer pair: a timer has no room to spare.
+pub(crate) struct TimerCallback(Box<dyn Call>);
+
+trait Call {
+    /// The only call, of a timer that has no period.
+    fn call_once(self: Box<Self>);
+    /// One of many calls, of a timer that has one.
+    fn call(&mut self);
+}
+
+struct Once<F>(F);
+
+impl<F: FnOnce()> Call for Once<F> {
+    fn call_once(self: Box<Self>) {
+        self.0();
+    }
+
+    fn call(&mut self) {
+        debug_assert!(false, "a timer of one call has no period");
+    }
+}
+
+struct Every<F>(F);
+
+impl<F: FnMut()> Call for Every<F> {
+    fn call_once(mut self: Box<Self>) {
+        self.0();
+    }
+
+    fn call(&mut self) {
+        self.0();
+    }
+}
+
+impl TimerCallback {
+    #[inline]
+    pub(crate) fn once(callback: impl FnOnce() + 'static) -> Self {
+        Self(Box::new(Once(callback)))
+    }
+
+    pub(crate) fn every(callback: impl FnMut() + 'static) -> Self {
+        Self(Box::new(Every(callback)))
+    }
+
+    #[inline]
+    pub(super) fn call_once(self) {
+        self.0.call_once();
+    }
 }
 
 /// The callback of a periodic timer while it is called: it goes back, also when it panics.
@@ -21,8 +66,8 @@ impl<'a> Lent<'a> {
     }
 
     pub(super) fn call(&mut self) {
-        if let Some(TimerCallback::Every(callback)) = &mut self.callback {
-            callback();
+        if let Some(TimerCallback(callback)) = &mut self.callback {
+            callback.call();
         }
     }
 }
