@@ -268,8 +268,9 @@ impl LoopCore {
     }
 
     /// Whether the timer was pending, and its callback, for the caller to drop. The last: no timer
-    /// is left nor anything else to do, and the host's must be unset. While some are left, the host's may come too early,
-    /// which costs a turn, where to set it each time could cost a system call.
+    /// is left nor anything else to do, and the host's must be unset. While some are left, the
+    /// host's may come too early, which costs a turn, where to set it each time could cost a system
+    /// call.
     #[inline]
     pub(crate) fn remove_timer(&self, id: TimerId) -> (bool, Option<TimerCallback>, bool) {
         let mut timers = self.timers.borrow_mut();
