@@ -27,6 +27,9 @@ const READ_BUFFER: usize = 256 * 1024;
 /// The largest output buffer that is kept for later.
 const WRITE_BUFFER_MAX: usize = 1024 * 1024;
 
+/// Room for so many posts is kept. What a burst took beyond that is given back after it.
+const POSTS_KEPT: usize = 4096;
+
 type Post = Box<dyn FnOnce(&Rc<LoopCore>)>;
 type OnPanic = Rc<dyn Fn(&str)>;
 
@@ -299,6 +302,7 @@ impl LoopCore {
             posted.extend(remote.drain(..).map(|post| post as Post));
             posted.len()
         };
+        remote.shrink_to(POSTS_KEPT);
         self.spare.set(remote);
         let Some(this) = self.this.upgrade() else { return };
         for _ in 0..count {
@@ -308,12 +312,17 @@ impl LoopCore {
                 None => break,
             }
         }
+        self.posted.borrow_mut().shrink_to(POSTS_KEPT);
     }
 
     /// Runs the timers that are due now. What a panic leaves is run by the next call.
     pub(super) fn run_due(&self) {
-        if self.timers.borrow().is_empty() {
-            return;
+        {
+            let mut timers = self.timers.borrow_mut();
+            timers.trim();
+            if timers.is_empty() {
+                return;
+            }
         }
         let now = self.nanos(Instant::now());
         self.timers.borrow_mut().collect_due(now);

@@ -8,7 +8,17 @@ use std::time::Duration;
 use haypile::{IOLoop, Services};
 use socket2::{Domain, Socket, Type};
 
-use crate::{Drops, run, run_turns};
+use crate::pollers::{Poller, every_poller};
+use crate::tools::{Drops, run, run_turns};
+
+every_poller!(
+    a_connected_socket_is_handed_over_non_blocking,
+    a_refused_connection_is_an_error,
+    an_error_at_once_is_told_later,
+    a_connection_that_takes_too_long_is_timed_out,
+    a_cancelled_connect_is_silent_and_leaves_nothing,
+    cancelling_and_connecting_again_inside_the_callback,
+);
 
 type Outcome = Result<OwnedFd, io::ErrorKind>;
 
@@ -49,10 +59,9 @@ fn assert_nothing_is_left(services: &Services) {
     assert_eq!(services.core().turn(), None);
 }
 
-#[test]
-fn a_connected_socket_is_handed_over_non_blocking() {
+fn a_connected_socket_is_handed_over_non_blocking(poller: Poller) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let ioloop = IOLoop::new().unwrap();
+    let ioloop = poller.new_loop();
     let address = listener.local_addr().unwrap();
     let socket = connect(&ioloop, address, Some(Duration::from_secs(10))).unwrap();
     assert!(is_nonblocking(&socket));
@@ -68,39 +77,35 @@ fn is_nonblocking(fd: &OwnedFd) -> bool {
     socket2::SockRef::from(fd).nonblocking().unwrap()
 }
 
-#[test]
-fn a_refused_connection_is_an_error() {
+fn a_refused_connection_is_an_error(poller: Poller) {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let ioloop = IOLoop::new().unwrap();
+    let ioloop = poller.new_loop();
     let error = connect(&ioloop, address, Some(Duration::from_secs(10))).unwrap_err();
     assert_eq!(error, io::ErrorKind::ConnectionRefused);
     assert_nothing_is_left(ioloop.services());
 }
 
 /// `connect` itself fails, with nothing sent; the callback comes from the loop all the same.
-#[test]
-fn an_error_at_once_is_told_later() {
-    let ioloop = IOLoop::new().unwrap();
+fn an_error_at_once_is_told_later(poller: Poller) {
+    let ioloop = poller.new_loop();
     connect(&ioloop, "255.255.255.255:1".parse().unwrap(), None).unwrap_err();
     assert_nothing_is_left(ioloop.services());
 }
 
-#[test]
-fn a_connection_that_takes_too_long_is_timed_out() {
+fn a_connection_that_takes_too_long_is_timed_out(poller: Poller) {
     let (_listener, _fillers, address) = full_listener();
-    let ioloop = IOLoop::new().unwrap();
+    let ioloop = poller.new_loop();
     let timeout = Some(Duration::from_millis(5));
     assert_eq!(connect(&ioloop, address, timeout).unwrap_err(), io::ErrorKind::TimedOut);
     assert_nothing_is_left(ioloop.services());
 }
 
-#[test]
-fn a_cancelled_connect_is_silent_and_leaves_nothing() {
+fn a_cancelled_connect_is_silent_and_leaves_nothing(poller: Poller) {
     let (_listener, _fillers, slow) = full_listener();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let ready = listener.local_addr().unwrap();
     let at_once = "255.255.255.255:1".parse().unwrap();
-    let ioloop = IOLoop::new().unwrap();
+    let ioloop = poller.new_loop();
     for address in [slow, ready, at_once] {
         let drops = Drops::default();
         let probe = drops.probe();
@@ -119,11 +124,10 @@ fn a_cancelled_connect_is_silent_and_leaves_nothing() {
     assert_nothing_is_left(ioloop.services());
 }
 
-#[test]
-fn cancelling_and_connecting_again_inside_the_callback() {
+fn cancelling_and_connecting_again_inside_the_callback(poller: Poller) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let ioloop = IOLoop::new().unwrap();
+    let ioloop = poller.new_loop();
     let attempt = Rc::new(Cell::new(None::<haypile::ConnectAttempt>));
     let (a, handle) = (Rc::clone(&attempt), ioloop.handle());
     attempt.set(Some(ioloop.services().connect_socket(address, None, move |first| {

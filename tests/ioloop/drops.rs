@@ -5,13 +5,20 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
 
-use haypile::{IOLoop, LoopHandle, Ready};
+use haypile::{LoopHandle, Ready};
 
-use crate::{Drops, OnDrop, keep, run};
+use crate::pollers::{Poller, every_poller};
+use crate::tools::{Drops, OnDrop, keep, run};
 
-#[test]
-fn the_drop_of_the_loop_drops_all_that_is_on_it() {
-    let ioloop = IOLoop::new().unwrap();
+every_poller!(
+    the_drop_of_the_loop_drops_all_that_is_on_it,
+    a_loop_that_is_gone_drops_what_it_is_given,
+    what_is_dropped_with_the_loop_may_call_everything,
+    what_is_dropped_by_removal_and_after_the_call_may_call_everything,
+);
+
+fn the_drop_of_the_loop_drops_all_that_is_on_it(poller: Poller) {
+    let ioloop = poller.new_loop();
     let drops = Drops::default();
     // A closure may hold the loop's services, though they hold the loop.
     let held = || (drops.probe(), ioloop.services().clone(), ioloop.handle());
@@ -35,9 +42,8 @@ fn the_drop_of_the_loop_drops_all_that_is_on_it() {
     assert_eq!(std::io::Read::read(&mut &there, &mut byte).unwrap(), 0);
 }
 
-#[test]
-fn a_loop_that_is_gone_drops_what_it_is_given() {
-    let ioloop = IOLoop::new().unwrap();
+fn a_loop_that_is_gone_drops_what_it_is_given(poller: Poller) {
+    let ioloop = poller.new_loop();
     let (handle, services) = (ioloop.handle(), ioloop.services().clone());
     let late = ioloop.call_later(Duration::ZERO, || ());
     drop(ioloop);
@@ -91,9 +97,8 @@ fn caller(handle: &LoopHandle, calls: &Rc<Cell<usize>>) -> OnDrop<impl FnMut() +
     })
 }
 
-#[test]
-fn what_is_dropped_with_the_loop_may_call_everything() {
-    let ioloop = IOLoop::new().unwrap();
+fn what_is_dropped_with_the_loop_may_call_everything(poller: Poller) {
+    let ioloop = poller.new_loop();
     let (handle, calls) = (ioloop.handle(), Rc::default());
     let held = || caller(&handle, &calls);
     for _ in 0..2 {
@@ -112,9 +117,8 @@ fn what_is_dropped_with_the_loop_may_call_everything() {
     assert_eq!(calls.get(), 10);
 }
 
-#[test]
-fn what_is_dropped_by_removal_and_after_the_call_may_call_everything() {
-    let ioloop = IOLoop::new().unwrap();
+fn what_is_dropped_by_removal_and_after_the_call_may_call_everything(poller: Poller) {
+    let ioloop = poller.new_loop();
     let (handle, calls) = (ioloop.handle(), Rc::default());
     let held = || caller(&handle, &calls);
     let (callback, timer, removed, handler) = (held(), held(), held(), held());

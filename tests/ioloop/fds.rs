@@ -1,25 +1,33 @@
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use haypile::{FdKey, IOLoop, LoopHandle, Ready};
-use rustix::time::{ClockId, clock_gettime};
+use haypile::{FdKey, LoopHandle, Ready};
 
-use crate::{Drops, Trace, keep, run, run_turns};
+use crate::pollers::{Poller, every_poller};
+use crate::tools::{Drops, MS, Trace, keep, raise_descriptor_limit, readable_pair, run, run_turns};
 
-/// A pair of which the second has a byte to read.
-fn readable_pair() -> (UnixStream, UnixStream) {
-    let (mut there, here) = UnixStream::pair().unwrap();
-    there.write_all(b"x").unwrap();
-    (there, here)
-}
+every_poller!(
+    what_a_handler_leaves_unread_is_told_again,
+    update_is_absolute_and_holds_for_the_turn_under_way,
+    an_interest_of_none_can_be_raised_again,
+    removal_drops_the_descriptor_and_the_closure,
+    what_the_system_refuses_is_an_error_and_leaves_nothing,
+    a_descriptor_added_twice_is_refused_where_both_are_watched,
+    a_file_of_a_disk_is_refused_or_always_ready,
+    a_descriptor_beyond_the_pollers_limit_is_refused,
+    unknown_keys_are_refused,
+    a_byte_goes_to_and_fro,
+    a_reader_is_told_of_bytes_that_another_has_taken,
+    a_removed_descriptor_is_silent_though_its_duplicate_lives_on,
+    a_loop_without_descriptors_waits_for_its_timers,
+);
 
-#[test]
-fn what_a_handler_leaves_unread_is_told_again() {
-    let ioloop = IOLoop::new().unwrap();
+fn what_a_handler_leaves_unread_is_told_again(poller: Poller) {
+    let ioloop = poller.new_loop();
     let (mut there, here) = UnixStream::pair().unwrap();
     there.write_all(b"abc").unwrap();
     let (here, trace) = (Rc::new(here), Trace::new());
@@ -42,9 +50,8 @@ fn what_a_handler_leaves_unread_is_told_again() {
     assert_eq!(trace.take(), []);
 }
 
-#[test]
-fn update_is_absolute_and_holds_for_the_turn_under_way() {
-    let ioloop = IOLoop::new().unwrap();
+fn update_is_absolute_and_holds_for_the_turn_under_way(poller: Poller) {
+    let ioloop = poller.new_loop();
     let (_there, here) = readable_pair();
     let trace = Trace::new();
     let t = trace.clone();
@@ -62,138 +69,8 @@ fn update_is_absolute_and_holds_for_the_turn_under_way() {
     assert_eq!(tell(Ready::READ), [Ready::READ]);
 }
 
-/// Two descriptors, both ready: whichever is called first does `act` to the other, whose event is
-/// in the batch under way.
-fn first_acts_on_other(act: impl Fn(&LoopHandle, FdKey) + Clone + 'static) -> usize {
-    let ioloop = IOLoop::new().unwrap();
-    let (keys, calls) = (Rc::new(RefCell::new(Vec::new())), Rc::new(Cell::new(0)));
-    let mut theres = Vec::new();
-    for index in 0..2 {
-        let (there, here) = readable_pair();
-        theres.push(there);
-        let (k, c, act) = (Rc::clone(&keys), Rc::clone(&calls), act.clone());
-        let handler = move |ioloop: &LoopHandle, _| {
-            c.set(c.get() + 1);
-            let other = k.borrow()[1 - index];
-            act(ioloop, other);
-            ioloop.stop();
-        };
-        let key = ioloop.add_handler(here, Ready::READ, handler).unwrap();
-        keys.borrow_mut().push(key);
-    }
-    run(&ioloop);
-    calls.get()
-}
-
-#[test]
-fn a_descriptor_removed_in_the_batch_gets_no_event() {
-    assert_eq!(first_acts_on_other(|ioloop, other| assert!(ioloop.remove_handler(other))), 1);
-}
-
-#[test]
-fn a_descriptor_updated_in_the_batch_gets_no_event_it_is_not_watched_for() {
-    let silence = |ioloop: &LoopHandle, other| ioloop.update_handler(other, Ready::NONE).unwrap();
-    assert_eq!(first_acts_on_other(silence), 1);
-    let to_write = |ioloop: &LoopHandle, other| ioloop.update_handler(other, Ready::WRITE).unwrap();
-    assert_eq!(first_acts_on_other(to_write), 1);
-    assert_eq!(first_acts_on_other(|_, _| ()), 2);
-}
-
-/// Regression: the event in the batch is of a descriptor that was removed and closed, whose number
-/// and slot another one has got since.
-#[test]
-fn a_number_used_again_in_the_batch_gets_no_stale_event() {
-    let reused = Rc::new(Cell::new(false));
-    let kept = Rc::new(RefCell::new(Vec::new()));
-    let (r, k) = (Rc::clone(&reused), Rc::clone(&kept));
-    let calls = first_acts_on_other(move |ioloop, other| {
-        assert!(ioloop.remove_handler(other));
-        let (there, here) = UnixStream::pair().unwrap();
-        for end in [there, here] {
-            let (number, k) = (end.as_raw_fd(), Rc::clone(&k));
-            let key =
-                ioloop.add_handler(end, Ready::READ, move |_, _| panic!("a stale event")).unwrap();
-            k.borrow_mut().push((number, key));
-        }
-        r.set(true);
-    });
-    assert!(reused.get());
-    assert_eq!(calls, 1);
-    let kept = kept.borrow();
-    assert_ne!(kept[0].0, kept[1].0);
-    // The slot was given away again, with another key.
-    assert_ne!(kept[0].1, kept[1].1);
-}
-
-#[test]
-fn a_handler_may_remove_itself_and_add_the_same_descriptor_again() {
-    let ioloop = IOLoop::new().unwrap();
-    let (_there, here) = readable_pair();
-    let (here, key) = (Rc::new(here), Rc::new(Cell::new(None)));
-    let (same, k, calls) = (Rc::clone(&here), Rc::clone(&key), Trace::new());
-    let c = calls.clone();
-    key.set(Some(
-        ioloop
-            .add_handler(here, Ready::READ, move |ioloop, _| {
-                c.add("first");
-                assert!(ioloop.remove_handler(k.get().unwrap()));
-                assert!(!ioloop.remove_handler(k.get().unwrap()));
-                let c = c.clone();
-                ioloop
-                    .add_handler(Rc::clone(&same), Ready::READ, move |ioloop, _| {
-                        c.add("second");
-                        ioloop.stop();
-                    })
-                    .unwrap();
-            })
-            .unwrap(),
-    ));
-    run(&ioloop);
-    assert_eq!(calls.take(), ["first", "second"]);
-    assert_eq!(ioloop.update_handler(key.get().unwrap(), Ready::READ).unwrap_err().kind(), {
-        io::ErrorKind::NotFound
-    });
-}
-
-/// Regression: epoll tells a hang-up also to those who watch for nothing.
-#[test]
-fn a_hang_up_with_no_interest_does_not_spin() {
-    let ioloop = IOLoop::new().unwrap();
-    let (there, here) = UnixStream::pair().unwrap();
-    let key = ioloop.add_handler(here, Ready::READ, |_, _| panic!("not watched")).unwrap();
-    ioloop.update_handler(key, Ready::NONE).unwrap();
-    let (other, here) = UnixStream::pair().unwrap();
-    ioloop.add_handler(here, Ready::NONE, |_, _| panic!("not watched")).unwrap();
-    drop((there, other));
-    let handle = ioloop.handle();
-    ioloop.call_later(Duration::from_millis(30), move || handle.stop());
-    let before = clock_gettime(ClockId::ThreadCPUTime);
-    run(&ioloop);
-    let used = Duration::try_from(clock_gettime(ClockId::ThreadCPUTime) - before).unwrap();
-    assert!(used < Duration::from_millis(10), "{used:?} of work in 30 ms of waiting");
-}
-
-#[test]
-fn a_hang_up_is_told_with_the_whole_interest() {
-    for interest in [Ready::READ, Ready::WRITE, Ready::READ | Ready::WRITE, Ready::ERROR] {
-        let ioloop = IOLoop::new().unwrap();
-        let (there, here) = UnixStream::pair().unwrap();
-        drop(there);
-        let trace = Trace::new();
-        let t = trace.clone();
-        let handler = move |ioloop: &LoopHandle, ready| {
-            t.add(ready);
-            ioloop.stop();
-        };
-        ioloop.add_handler(here, interest, handler).unwrap();
-        run(&ioloop);
-        assert_eq!(trace.take(), [interest | Ready::ERROR]);
-    }
-}
-
-#[test]
-fn an_interest_of_none_can_be_raised_again() {
-    let ioloop = IOLoop::new().unwrap();
+fn an_interest_of_none_can_be_raised_again(poller: Poller) {
+    let ioloop = poller.new_loop();
     let (_there, here) = readable_pair();
     let key = ioloop.add_handler(here, Ready::NONE, |ioloop, _| ioloop.stop()).unwrap();
     run_turns(&ioloop, 3);
@@ -202,9 +79,8 @@ fn an_interest_of_none_can_be_raised_again() {
     assert!(ioloop.remove_handler(key));
 }
 
-#[test]
-fn removal_drops_the_descriptor_and_the_closure() {
-    let ioloop = IOLoop::new().unwrap();
+fn removal_drops_the_descriptor_and_the_closure(poller: Poller) {
+    let ioloop = poller.new_loop();
     let (mut there, here) = UnixStream::pair().unwrap();
     let drops = Drops::default();
     let probe = drops.probe();
@@ -214,33 +90,191 @@ fn removal_drops_the_descriptor_and_the_closure() {
     assert_eq!(there.read(&mut [0]).unwrap(), 0, "the other end is closed");
 }
 
-#[test]
-fn what_the_system_refuses_is_an_error_and_leaves_nothing() {
-    let ioloop = IOLoop::new().unwrap();
-    let drops = Drops::default();
-    let probe = drops.probe();
-    let file = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
-    let error = ioloop.add_handler(file, Ready::READ, move |_, _| keep(&probe)).unwrap_err();
-    assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
-    assert_eq!(drops.count(), 1);
-
+fn what_the_system_refuses_is_an_error_and_leaves_nothing(poller: Poller) {
+    let ioloop = poller.new_loop();
     let stream = Rc::new(UnixStream::pair().unwrap().0);
     let key = ioloop.add_handler(Rc::clone(&stream), Ready::READ, |_, _| ()).unwrap();
-    let error = ioloop.add_handler(Rc::clone(&stream), Ready::READ, |_, _| ()).unwrap_err();
-    assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+    let drops = Drops::default();
+    let probe = drops.probe();
+    let again = ioloop.add_handler(Rc::clone(&stream), Ready::READ, move |_, _| keep(&probe));
+    assert_eq!(again.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    assert_eq!((drops.count(), Rc::strong_count(&stream)), (1, 2));
     assert!(ioloop.remove_handler(key));
+    assert_eq!(Rc::strong_count(&stream), 1);
     ioloop.add_handler(stream, Ready::READ, |_, _| ()).unwrap();
 }
 
-#[test]
-fn a_descriptor_always_ready_starves_neither_others_nor_timers() {
-    let ioloop = IOLoop::new().unwrap();
-    let (_there, busy) = readable_pair();
-    ioloop.add_handler(busy, Ready::READ | Ready::WRITE, |_, _| ()).unwrap();
-    let (mut there, here) = UnixStream::pair().unwrap();
-    ioloop.add_handler(here, Ready::READ, |ioloop, _| ioloop.stop()).unwrap();
-    ioloop.call_later(Duration::from_millis(1), move || {
-        there.write_all(b"x").unwrap();
-    });
+/// Watched for nothing, it is not known to the system.
+fn a_descriptor_added_twice_is_refused_where_both_are_watched(poller: Poller) {
+    let ioloop = poller.new_loop();
+    let (_there, here) = readable_pair();
+    let (here, trace) = (Rc::new(here), Trace::new());
+    let add = |number: usize| {
+        let t = trace.clone();
+        let handler = move |_: &LoopHandle, _| t.add(number);
+        ioloop.add_handler(Rc::clone(&here), Ready::NONE, handler).unwrap()
+    };
+    let keys = [add(0), add(1)];
+    let turn = || {
+        assert_eq!(ioloop.run_once(Some(Duration::ZERO)), Ok(true));
+        trace.take()
+    };
+    assert_eq!(turn(), []);
+    ioloop.update_handler(keys[0], Ready::READ).unwrap();
+    let refused = ioloop.update_handler(keys[1], Ready::READ).unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
+    assert_eq!(turn(), [0]);
+    ioloop.update_handler(keys[0], Ready::NONE).unwrap();
+    ioloop.update_handler(keys[1], Ready::READ).unwrap();
+    assert_eq!(turn(), [1]);
+    assert!(ioloop.remove_handler(keys[0]));
+    assert_eq!(turn(), [1]);
+}
+
+fn a_file_of_a_disk_is_refused_or_always_ready(poller: Poller) {
+    let ioloop = poller.new_loop();
+    let (drops, trace) = (Drops::default(), Trace::new());
+    let (probe, t) = (drops.probe(), trace.clone());
+    let file = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
+    let handler = move |_: &LoopHandle, ready| {
+        keep(&probe);
+        t.add(ready);
+    };
+    match ioloop.add_handler(file, Ready::READ, handler) {
+        Ok(_) => {
+            assert!(poller.takes_files());
+            assert_eq!(ioloop.run_once(None), Ok(true));
+            assert_eq!(trace.take(), [Ready::READ]);
+        }
+        Err(error) => {
+            assert!(!poller.takes_files());
+            assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+            assert_eq!(drops.count(), 1);
+        }
+    }
+}
+
+/// select(2) would write beside its sets.
+fn a_descriptor_beyond_the_pollers_limit_is_refused(poller: Poller) {
+    let ioloop = poller.new_loop();
+    let (_there, here) = readable_pair();
+    raise_descriptor_limit();
+    let high = rustix::io::fcntl_dupfd_cloexec(&here, 1024).unwrap();
+    let number = high.as_raw_fd();
+    let trace = Trace::new();
+    let t = trace.clone();
+    let added = ioloop.add_handler(high, Ready::READ, move |_, ready| t.add(ready));
+    match poller.limit() {
+        Some(limit) => {
+            let error = added.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+            let text = error.to_string();
+            let (limit, number) = (limit.to_string(), number.to_string());
+            assert!(text.contains("select") && text.contains(&limit) && text.contains(&number));
+        }
+        None => {
+            let key = added.unwrap();
+            assert_eq!(ioloop.run_once(None), Ok(true));
+            assert_eq!(trace.take(), [Ready::READ]);
+            assert!(ioloop.remove_handler(key));
+        }
+    }
+}
+
+fn unknown_keys_are_refused(poller: Poller) {
+    let ioloop = poller.new_loop();
+    let key = ioloop.add_handler(readable_pair().1, Ready::READ, |_, _| ()).unwrap();
+    assert!(ioloop.remove_handler(key));
+    // Its slot has another one now.
+    ioloop.add_handler(readable_pair().1, Ready::READ, |_, _| ()).unwrap();
+    for unknown in [key, FdKey(0), FdKey(usize::MAX), FdKey(usize::MAX - 1)] {
+        assert!(!ioloop.remove_handler(unknown));
+        let error = ioloop.update_handler(unknown, Ready::READ).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+}
+
+fn a_byte_goes_to_and_fro(poller: Poller) {
+    let ioloop = poller.new_loop();
+    let (one, other) = readable_pair();
+    let hops = Rc::new(Cell::new(0));
+    for end in [one, other] {
+        let (end, hops) = (Rc::new(end), Rc::clone(&hops));
+        let stream = Rc::clone(&end);
+        let hop = move |ioloop: &LoopHandle, ready| {
+            assert_eq!(ready, Ready::READ);
+            let mut byte = [0];
+            (&*stream).read_exact(&mut byte).unwrap();
+            (&*stream).write_all(&byte).unwrap();
+            hops.set(hops.get() + 1);
+            if hops.get() == 1000 {
+                ioloop.stop();
+            }
+        };
+        ioloop.add_handler(end, Ready::READ, hop).unwrap();
+    }
     run(&ioloop);
+    assert_eq!(hops.get(), 1000);
+}
+
+/// Both see the bytes in one batch, and one of them takes all.
+fn a_reader_is_told_of_bytes_that_another_has_taken(poller: Poller) {
+    let ioloop = poller.new_loop();
+    let (_there, here) = readable_pair();
+    let results = Trace::new();
+    for reader in [here.try_clone().unwrap(), here] {
+        let reader = Rc::new(reader);
+        let (fd, r) = (Rc::clone(&reader), results.clone());
+        let handler = move |_: &LoopHandle, _| {
+            r.add((&*reader).read(&mut [0; 8]).map_err(|error| error.kind()));
+        };
+        ioloop.add_handler(fd, Ready::READ, handler).unwrap();
+    }
+    assert_eq!(ioloop.run_once(None), Ok(true));
+    assert_eq!(results.take(), [Ok(1), Err(io::ErrorKind::WouldBlock)]);
+    assert_eq!(ioloop.run_once(Some(Duration::ZERO)), Ok(true));
+    assert_eq!(results.take(), []);
+}
+
+/// Regression: epoll watches what a descriptor stands for, which lives on with the duplicate, and
+/// tells it for ever, under a number that nobody can take out any more.
+fn a_removed_descriptor_is_silent_though_its_duplicate_lives_on(poller: Poller) {
+    let ioloop = poller.new_loop();
+    let (mut there, here) = readable_pair();
+    let (duplicate, trace) = (here.try_clone().unwrap(), Trace::new());
+    let number = here.as_raw_fd();
+    let key = ioloop.add_handler(here, Ready::READ, |_, _| panic!("removed")).unwrap();
+    assert!(ioloop.remove_handler(key));
+    // Whoever has the number next gets its own events only.
+    let (mut other, here) = UnixStream::pair().unwrap();
+    let again = rustix::io::fcntl_dupfd_cloexec(&here, number).unwrap();
+    let t = trace.clone();
+    ioloop.add_handler(again, Ready::READ, move |_, _| t.add("number")).unwrap();
+    there.write_all(b"y").unwrap();
+    let start = Instant::now();
+    assert_eq!(ioloop.run_once(Some(2 * MS)), Ok(true));
+    assert!(start.elapsed() >= 2 * MS, "what nobody gets ends the wait");
+    assert_eq!(trace.take(), [""; 0]);
+    other.write_all(b"z").unwrap();
+    let t = trace.clone();
+    ioloop.add_handler(duplicate, Ready::READ, move |_, _| t.add("duplicate")).unwrap();
+    assert_eq!(ioloop.run_once(None), Ok(true));
+    let mut told = trace.take();
+    told.sort();
+    assert_eq!(told, ["duplicate", "number"]);
+}
+
+fn a_loop_without_descriptors_waits_for_its_timers(poller: Poller) {
+    let ioloop = poller.new_loop();
+    let (handle, due) = (ioloop.handle(), Instant::now() + 2 * MS);
+    ioloop.add_timeout(due, move || handle.stop());
+    run(&ioloop);
+    assert!(Instant::now() >= due);
+    // Also after the last one is gone.
+    let key = ioloop.add_handler(readable_pair().1, Ready::READ, |_, _| ()).unwrap();
+    assert!(ioloop.remove_handler(key));
+    let (handle, due) = (ioloop.handle(), Instant::now() + 2 * MS);
+    ioloop.add_timeout(due, move || handle.stop());
+    run(&ioloop);
+    assert!(Instant::now() >= due);
 }

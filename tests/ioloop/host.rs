@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use haypile::{FdHandler, FdKey, Interest, IoServices, LoopCore, LoopError, Ready, Services};
 
-use crate::{Drops, Trace, keep};
+use crate::tools::{Drops, Trace, keep};
 
 #[derive(Default)]
 struct Wakes(AtomicUsize);

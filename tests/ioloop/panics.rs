@@ -2,17 +2,31 @@
 
 use std::cell::Cell;
 use std::io::Write;
+use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use haypile::{IOLoop, LoopHandle, Ready};
+use haypile::{LoopHandle, Ready};
 
-use crate::{Trace, run, start_panics};
+use crate::pollers::{Poller, every_poller};
+use crate::tools::{Drops, MS, Trace, keep, run, start_panics};
 
-#[test]
-fn of_a_callback() {
-    let ioloop = IOLoop::new().unwrap();
+every_poller!(
+    of_a_callback,
+    of_a_remote_callback,
+    of_a_timer,
+    of_a_periodic_timer_which_is_called_again,
+    of_a_lookups_and_a_connects_callback,
+    of_a_timer_with_the_rest_of_its_batch_removed,
+    of_a_handler_which_keeps_its_closure_and_its_event,
+    of_a_handler_loses_no_event_of_the_others,
+    forgets_a_stop_of_the_same_turn_like_any_end_of_start,
+    keeps_an_unhandled_error_of_the_same_turn_for_the_next_start,
+);
+
+fn of_a_callback(poller: Poller) {
+    let ioloop = poller.new_loop();
     let trace = Trace::new();
     ioloop.add_callback(|| panic!("first"));
     let t = trace.clone();
@@ -31,9 +45,8 @@ fn of_a_callback() {
     assert_eq!(trace.take(), ["timer"]);
 }
 
-#[test]
-fn of_a_remote_callback() {
-    let ioloop = IOLoop::new().unwrap();
+fn of_a_remote_callback(poller: Poller) {
+    let ioloop = poller.new_loop();
     let remote = ioloop.remote();
     remote.add_callback(|| panic!("remote")).unwrap();
     ioloop.stopper().stop().unwrap();
@@ -41,9 +54,8 @@ fn of_a_remote_callback() {
     run(&ioloop);
 }
 
-#[test]
-fn of_a_timer() {
-    let ioloop = IOLoop::new().unwrap();
+fn of_a_timer(poller: Poller) {
+    let ioloop = poller.new_loop();
     let (trace, now) = (Trace::new(), Instant::now());
     ioloop.add_timeout(now, || panic!("timer"));
     let t = trace.clone();
@@ -61,9 +73,54 @@ fn of_a_timer() {
     assert_eq!(trace.take(), ["second", "third"]);
 }
 
-#[test]
-fn of_a_timer_with_the_rest_of_its_batch_removed() {
-    let ioloop = IOLoop::new().unwrap();
+fn of_a_periodic_timer_which_is_called_again(poller: Poller) {
+    let ioloop = poller.new_loop();
+    let (trace, drops) = (Trace::new(), Drops::default());
+    let (t, probe, mut calls) = (trace.clone(), drops.probe(), 0);
+    let id = ioloop.call_every(MS / 2, move || {
+        keep(&probe);
+        calls += 1;
+        t.add(calls);
+        if calls % 2 == 1 {
+            panic!("periodic");
+        }
+    });
+    let handle = ioloop.handle();
+    assert_eq!(start_panics(&ioloop), "periodic");
+    assert_eq!(start_panics(&ioloop), "periodic");
+    assert_eq!(trace.take(), [1, 2, 3]);
+    assert_eq!(drops.count(), 0);
+    assert!(ioloop.remove_timeout(id));
+    assert_eq!(drops.count(), 1);
+    // One that removes itself before it panics is gone.
+    let (probe, own) = (drops.probe(), Rc::new(Cell::new(None)));
+    let o = Rc::clone(&own);
+    own.set(Some(ioloop.call_every(Duration::ZERO, move || {
+        keep(&probe);
+        assert!(handle.remove_timeout(o.get().unwrap()));
+        panic!("removed");
+    })));
+    assert_eq!(start_panics(&ioloop), "removed");
+    assert_eq!(drops.count(), 2);
+    assert_eq!(ioloop.time_to_deadline(), None);
+}
+
+fn of_a_lookups_and_a_connects_callback(poller: Poller) {
+    let ioloop = poller.new_loop();
+    let services = ioloop.services();
+    services.resolve("127.0.0.1", 1, Box::new(|_| panic!("lookup")));
+    assert_eq!(start_panics(&ioloop), "lookup");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    services.connect_socket(listener.local_addr().unwrap(), None, |_| panic!("connect"));
+    assert_eq!(start_panics(&ioloop), "connect");
+    let handle = ioloop.handle();
+    ioloop.add_callback(move || handle.stop());
+    run(&ioloop);
+    assert_eq!(ioloop.time_to_deadline(), None);
+}
+
+fn of_a_timer_with_the_rest_of_its_batch_removed(poller: Poller) {
+    let ioloop = poller.new_loop();
     let now = Instant::now();
     ioloop.add_timeout(now, || panic!("timer"));
     let removed = ioloop.add_timeout(now, || panic!("removed"));
@@ -72,9 +129,8 @@ fn of_a_timer_with_the_rest_of_its_batch_removed() {
     assert!(ioloop.services().core().turn().is_none());
 }
 
-#[test]
-fn of_a_handler_which_keeps_its_closure_and_its_event() {
-    let ioloop = IOLoop::new().unwrap();
+fn of_a_handler_which_keeps_its_closure_and_its_event(poller: Poller) {
+    let ioloop = poller.new_loop();
     let (mut there, here) = UnixStream::pair().unwrap();
     there.write_all(b"x").unwrap();
     let mut calls = 0;
@@ -91,9 +147,8 @@ fn of_a_handler_which_keeps_its_closure_and_its_event() {
     run(&ioloop);
 }
 
-#[test]
-fn of_a_handler_loses_no_event_of_the_others() {
-    let ioloop = IOLoop::new().unwrap();
+fn of_a_handler_loses_no_event_of_the_others(poller: Poller) {
+    let ioloop = poller.new_loop();
     let seen = Trace::new();
     let mut theres = Vec::new();
     for number in 0..8 {
@@ -120,9 +175,8 @@ fn of_a_handler_loses_no_event_of_the_others() {
     assert_eq!(seen, (0..8).collect::<Vec<_>>());
 }
 
-#[test]
-fn forgets_a_stop_of_the_same_turn_like_any_end_of_start() {
-    let ioloop = IOLoop::new().unwrap();
+fn forgets_a_stop_of_the_same_turn_like_any_end_of_start(poller: Poller) {
+    let ioloop = poller.new_loop();
     let (trace, handle) = (Trace::new(), ioloop.handle());
     ioloop.add_callback(move || handle.stop());
     ioloop.add_callback(|| panic!("after the stop"));
@@ -136,9 +190,8 @@ fn forgets_a_stop_of_the_same_turn_like_any_end_of_start() {
     assert_eq!(trace.take(), ["ran"]);
 }
 
-#[test]
-fn keeps_an_unhandled_error_of_the_same_turn_for_the_next_start() {
-    let ioloop = IOLoop::new().unwrap();
+fn keeps_an_unhandled_error_of_the_same_turn_for_the_next_start(poller: Poller) {
+    let ioloop = poller.new_loop();
     let error = haypile::Error::Misuse(haypile::Misuse::ConnectionNotOpen);
     let (handle, e) = (ioloop.handle(), error.clone());
     ioloop.add_callback(move || handle.services().unwrap().unhandled_error(e));

@@ -3,12 +3,19 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use haypile::IOLoop;
+use crate::pollers::{Poller, every_poller};
+use crate::tools::{Drops, run, run_turns};
 
-use crate::{Drops, run, run_turns};
+every_poller!(
+    an_address_is_taken_as_it_is,
+    localhost_is_a_loopback_address,
+    a_name_that_does_not_resolve_is_an_error,
+    a_cancelled_lookup_never_calls_back,
+    a_late_cancel_does_nothing_to_a_later_lookup,
+);
 
-fn resolve(host: &str) -> io::Result<Vec<SocketAddr>> {
-    let ioloop = IOLoop::new().unwrap();
+fn resolve(poller: Poller, host: &str) -> io::Result<Vec<SocketAddr>> {
+    let ioloop = poller.new_loop();
     let (found, handle) = (Rc::new(Cell::new(None)), ioloop.handle());
     let f = Rc::clone(&found);
     let done = move |result| {
@@ -22,29 +29,25 @@ fn resolve(host: &str) -> io::Result<Vec<SocketAddr>> {
     found.take().unwrap()
 }
 
-#[test]
-fn an_address_is_taken_as_it_is() {
-    assert_eq!(resolve("127.0.0.1").unwrap(), ["127.0.0.1:5672".parse().unwrap()]);
-    assert_eq!(resolve("::1").unwrap(), ["[::1]:5672".parse().unwrap()]);
+fn an_address_is_taken_as_it_is(poller: Poller) {
+    assert_eq!(resolve(poller, "127.0.0.1").unwrap(), ["127.0.0.1:5672".parse().unwrap()]);
+    assert_eq!(resolve(poller, "::1").unwrap(), ["[::1]:5672".parse().unwrap()]);
 }
 
-#[test]
-fn localhost_is_a_loopback_address() {
-    let found = resolve("localhost").unwrap();
+fn localhost_is_a_loopback_address(poller: Poller) {
+    let found = resolve(poller, "localhost").unwrap();
     assert!(!found.is_empty());
     assert!(found.iter().all(|address| address.ip().is_loopback() && address.port() == 5672));
 }
 
-#[test]
-fn a_name_that_does_not_resolve_is_an_error() {
-    resolve("no-such-host.invalid").unwrap_err();
-    resolve("not a host name").unwrap_err();
-    resolve("").unwrap_err();
+fn a_name_that_does_not_resolve_is_an_error(poller: Poller) {
+    resolve(poller, "no-such-host.invalid").unwrap_err();
+    resolve(poller, "not a host name").unwrap_err();
+    resolve(poller, "").unwrap_err();
 }
 
-#[test]
-fn a_cancelled_lookup_never_calls_back() {
-    let ioloop = IOLoop::new().unwrap();
+fn a_cancelled_lookup_never_calls_back(poller: Poller) {
+    let ioloop = poller.new_loop();
     for host in ["127.0.0.1", "localhost"] {
         let drops = Drops::default();
         let probe = drops.probe();
@@ -64,9 +67,8 @@ fn a_cancelled_lookup_never_calls_back() {
     run_turns(&ioloop, 3);
 }
 
-#[test]
-fn a_late_cancel_does_nothing_to_a_later_lookup() {
-    let ioloop = IOLoop::new().unwrap();
+fn a_late_cancel_does_nothing_to_a_later_lookup(poller: Poller) {
+    let ioloop = poller.new_loop();
     let handle = ioloop.handle();
     let first = ioloop.services().resolve("127.0.0.1", 1, Box::new(move |_| handle.stop()));
     run(&ioloop);

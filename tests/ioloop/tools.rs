@@ -1,0 +1,138 @@
+//! What scenarios share.
+
+use std::cell::{Cell, RefCell};
+use std::fmt::Debug;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
+use std::rc::Rc;
+use std::time::Duration;
+
+use haypile::{IOLoop, LoopHandle, PollerKind};
+
+pub const MS: Duration = Duration::from_millis(1);
+
+/// Runs the loop until something stops it. A loop that hangs fails the test.
+pub fn run(ioloop: &IOLoop) {
+    let watchdog = ioloop.call_later(Duration::from_secs(20), || panic!("the loop hangs"));
+    ioloop.start().unwrap();
+    assert!(ioloop.remove_timeout(watchdog));
+}
+
+/// Runs what can be run without waiting for anything but the clock, for some turns.
+pub fn run_turns(ioloop: &IOLoop, turns: usize) {
+    fn next(ioloop: LoopHandle, turns: usize) {
+        match turns {
+            0 => ioloop.stop(),
+            _ => ioloop.clone().add_callback(move || next(ioloop, turns - 1)),
+        }
+    }
+    let ioloop_handle = ioloop.handle();
+    ioloop.add_callback(move || next(ioloop_handle, turns));
+    run(ioloop);
+}
+
+/// The message of the panic that comes out of `start`.
+pub fn start_panics(ioloop: &IOLoop) -> String {
+    panics(|| drop(ioloop.start()))
+}
+
+/// The message of the panic that comes out of `run`.
+pub fn panics(run: impl FnOnce()) -> String {
+    let payload = catch_unwind(AssertUnwindSafe(run)).unwrap_err();
+    (*payload.downcast_ref::<&str>().unwrap()).to_owned()
+}
+
+/// What happened, in order.
+pub struct Trace<T>(Rc<RefCell<Vec<T>>>);
+
+impl<T> Clone for Trace<T> {
+    fn clone(&self) -> Self {
+        Self(Rc::clone(&self.0))
+    }
+}
+
+impl<T: Debug + PartialEq> Trace<T> {
+    pub fn new() -> Self {
+        Self(Rc::default())
+    }
+
+    pub fn add(&self, item: T) {
+        self.0.borrow_mut().push(item);
+    }
+
+    pub fn take(&self) -> Vec<T> {
+        self.0.take()
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.borrow().len()
+    }
+}
+
+/// Counts its drops.
+#[derive(Clone, Default)]
+pub struct Drops(pub Rc<Cell<usize>>);
+
+impl Drops {
+    pub fn probe(&self) -> Probe {
+        Probe(Rc::clone(&self.0))
+    }
+
+    pub fn count(&self) -> usize {
+        self.0.get()
+    }
+}
+
+pub struct Probe(Rc<Cell<usize>>);
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() + 1);
+    }
+}
+
+/// Calls a closure when it is dropped.
+pub struct OnDrop<F: FnMut()>(pub F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+/// Has a closure capture what it does not use.
+pub fn keep<T>(_: &T) {}
+
+/// Has a new process run one ignored test of this binary, alone, and gives what it wrote.
+pub fn in_own_process(test: &str, env: &[(&str, &str)]) -> String {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "--ignored", "--nocapture", "--test-threads=1", test]);
+    command.env_remove(PollerKind::VARIABLE).envs(env.iter().copied());
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && text.contains("1 passed"), "{output:?}");
+    text
+}
+
+/// A pair of which the second has a byte to read.
+pub fn readable_pair() -> (UnixStream, UnixStream) {
+    let (mut there, here) = UnixStream::pair().unwrap();
+    there.write_all(b"x").unwrap();
+    here.set_nonblocking(true).unwrap();
+    (there, here)
+}
+
+/// Lets this process have as many descriptors as it may, and gives their number.
+pub fn raise_descriptor_limit() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    #[allow(unsafe_code)]
+    // SAFETY: the structure is one that the C library takes.
+    unsafe {
+        assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit), 0);
+        limit.rlim_cur = limit.rlim_max;
+        assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &limit), 0);
+    }
+    limit.rlim_cur
+}
