@@ -54,6 +54,13 @@ pub fn print(run: &Run) {
     bars.lateness();
     println!("Beside the bars:");
     for n in ["1k", "100k"] {
+        let rearm = format!("t2_rearm_fire_{n}");
+        bars.at_most(
+            "sets due and fires, without new closures, in libev's time",
+            (&rearm, HAYPILE),
+            (&rearm, "libev"),
+            1.0,
+        );
         let bench = format!("t1_reset_{n}");
         bars.at_most(
             "moves a timer in ev_timer_again's time",
