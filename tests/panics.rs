@@ -8,7 +8,7 @@ use std::sync::Once;
 use std::time::Duration;
 
 use haypile::protocol::channel;
-use haypile::{Channel, ConnectionCallbacks, Delivery, Error, Result, Services, basic, queue};
+use haypile::{Channel, ConnectionCallbacks, Delivery, Result, Services, basic, queue};
 use support::peers::{Peer, Wire, dead_end, delivery, message, method_bytes, parameters_of};
 use support::{Host, Log};
 
@@ -381,7 +381,7 @@ mod on_tokio {
             let message = format!("on purpose: {panicking}");
             assert_eq!(told.lines(), [message.as_str()]);
             if panicking != "on_close" && !panicking.starts_with("channel closed") {
-                assert_eq!(ended.take(), Some(Error::CallbackPanicked(message)));
+                assert_eq!(ended.take(), Some(haypile::Error::CallbackPanicked(message)));
                 let lines = notes.connection.lines();
                 let at = lines.iter().position(|line| line == panicking).unwrap();
                 assert_eq!(lines[..=at], ALL[..=at]);

@@ -47,13 +47,13 @@ impl Services {
     /// equal deadlines are called in the order added. One added by a timer waits for the next
     /// pass, even if it is due.
     pub fn add_timeout(&self, deadline: Instant, callback: impl FnOnce() + 'static) -> TimerId {
-        self.add_timer(deadline, None, TimerCallback::Once(Box::new(callback)))
+        self.0.add_timer(deadline, None, TimerCallback::Once(Box::new(callback)))
     }
 
     /// Calls `callback` once when `delay` is over (pika's `call_later`). A delay beyond a hundred
     /// years may be taken as a hundred years.
     pub fn call_later(&self, delay: Duration, callback: impl FnOnce() + 'static) -> TimerId {
-        self.add_timeout(self.after(delay), callback)
+        self.add_timeout(after(self.now(), delay), callback)
     }
 
     /// Calls `callback` each time another `period` is over, until the timer is removed. It does not
@@ -61,7 +61,7 @@ impl Services {
     /// has missed are left out. A period of zero calls it once in each turn.
     pub fn call_every(&self, period: Duration, callback: impl FnMut() + 'static) -> TimerId {
         let callback = TimerCallback::Every(Box::new(callback));
-        self.add_timer(self.after(period), Some(period), callback)
+        self.0.add_timer(after(self.now(), period), Some(period), callback)
     }
 
     /// Moves a timer to another deadline, without a new closure. A periodic one goes on from there,
@@ -70,11 +70,7 @@ impl Services {
     ///
     /// Among equal deadlines its place is still that of its creation.
     pub fn reset_timeout(&self, id: TimerId, deadline: Instant) -> bool {
-        let (pending, tell) = self.core().reset_timer(id, deadline);
-        if tell {
-            self.set_timer(Some(deadline));
-        }
-        pending
+        self.0.reset_timer(id, deadline)
     }
 
     /// Removes a timer, and drops its callback (pika's `remove_timeout`); that of a periodic one
@@ -82,29 +78,7 @@ impl Services {
     /// removed, or is a timer of one call that is being called. One that is due, but not called
     /// yet, is not called.
     pub fn remove_timeout(&self, id: TimerId) -> bool {
-        let (pending, callback, unset) = self.core().remove_timer(id);
-        if unset {
-            self.set_timer(None);
-        }
-        drop(callback);
-        pending
-    }
-
-    fn add_timer(
-        &self,
-        deadline: Instant,
-        period: Option<Duration>,
-        callback: TimerCallback,
-    ) -> TimerId {
-        let (id, tell) = self.core().add_timer(deadline, period, callback);
-        if tell {
-            self.set_timer(Some(deadline));
-        }
-        id
-    }
-
-    fn after(&self, delay: Duration) -> Instant {
-        after(self.now(), delay)
+        self.0.remove_timer(id)
     }
 
     /// Calls `callback` in the loop's next turn, after those added before it. A turn runs those
@@ -131,6 +105,44 @@ impl Services {
         self.core().remote()
     }
 }
+
+/// Timers, for whoever knows the adapter's type too: there no call is a virtual one.
+pub(crate) trait TimerServices: IoServices {
+    #[inline]
+    fn add_timer(
+        &self,
+        deadline: Instant,
+        period: Option<Duration>,
+        callback: TimerCallback,
+    ) -> TimerId {
+        let (id, tell) = self.core().add_timer(deadline, period, callback);
+        if tell {
+            self.set_timer(Some(deadline));
+        }
+        id
+    }
+
+    #[inline]
+    fn reset_timer(&self, id: TimerId, deadline: Instant) -> bool {
+        let (pending, tell) = self.core().reset_timer(id, deadline);
+        if tell {
+            self.set_timer(Some(deadline));
+        }
+        pending
+    }
+
+    #[inline]
+    fn remove_timer(&self, id: TimerId) -> bool {
+        let (pending, callback, unset) = self.core().remove_timer(id);
+        if unset {
+            self.set_timer(None);
+        }
+        drop(callback);
+        pending
+    }
+}
+
+impl<S: IoServices + ?Sized> TimerServices for S {}
 
 /// For connections.
 impl Services {

@@ -188,7 +188,7 @@ impl LoopCore {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        let first = self.timers.borrow().first()?;
+        let first = self.timers.borrow_mut().first()?;
         // One too far to be an Instant never comes.
         self.epoch.checked_add(Duration::from_nanos(first))
     }
@@ -227,6 +227,7 @@ impl LoopCore {
 
     /// Adds a timer for `deadline`, and then every `period` if there is one. True: the host's timer
     /// must be set to `deadline`.
+    #[inline]
     pub(crate) fn add_timer(
         &self,
         deadline: Instant,
@@ -243,6 +244,7 @@ impl LoopCore {
 
     /// Moves a timer to another deadline. The first of the two: whether it was pending. The second:
     /// the host's timer must be set to `deadline`.
+    #[inline]
     pub(crate) fn reset_timer(&self, id: TimerId, deadline: Instant) -> (bool, bool) {
         let at = self.nanos(deadline);
         let pending = self.timers.borrow_mut().reset(id, at);
@@ -250,6 +252,7 @@ impl LoopCore {
     }
 
     /// Whether the host has not been told of a deadline that early, and will not be by itself.
+    #[inline]
     fn must_tell(&self, deadline: Instant) -> bool {
         let tell = !self.in_turn.get() && self.told.get().is_none_or(|told| deadline < told);
         if tell {
@@ -261,6 +264,7 @@ impl LoopCore {
     /// Whether the timer was pending, and its callback, for the caller to drop. The last: no timer
     /// is left nor anything else to do, and the host's must be unset. While some are left, the host's may come too early,
     /// which costs a turn, where to set it each time could cost a system call.
+    #[inline]
     pub(crate) fn remove_timer(&self, id: TimerId) -> (bool, Option<TimerCallback>, bool) {
         let mut timers = self.timers.borrow_mut();
         let (pending, callback) = timers.remove(id);
@@ -324,6 +328,7 @@ impl LoopCore {
         }
     }
 
+    #[inline]
     fn nanos(&self, instant: Instant) -> u64 {
         nanos(instant.saturating_duration_since(self.epoch))
     }
@@ -414,8 +419,10 @@ impl Drop for InTurn<'_> {
     }
 }
 
+/// All that is too far, some 584 years, is the same.
 fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+    let whole = duration.as_secs().saturating_mul(1_000_000_000);
+    whole.saturating_add(duration.subsec_nanos().into())
 }
 
 fn log_panic(message: &str) {

@@ -16,6 +16,7 @@ use crate::io_services::{FdHandler, FdKey, Interest, IoServices, Ready, after};
 
 pub(super) struct Inner {
     core: Rc<LoopCore>,
+    pub(super) kind: PollerKind,
     poller: Box<dyn Poller>,
     fds: RefCell<Fds>,
     /// Empty but for its capacity, unless a dispatch is under way.
@@ -35,6 +36,7 @@ impl Inner {
         let poller = kind.open()?;
         Ok(Self {
             core: LoopCore::with_panics(poller.waker(), Panics::Unwind),
+            kind,
             poller,
             fds: RefCell::default(),
             events: Cell::default(),
@@ -75,9 +77,6 @@ impl Inner {
 
     fn crank(&self, turn: impl FnOnce() -> Result<()>) -> Result<bool> {
         let _running = self.run()?;
-        if self.core.is_detached() {
-            return Err(LoopError::Gone.into());
-        }
         if !self.stop.load(Ordering::Relaxed) {
             turn()?;
         }
@@ -93,6 +92,9 @@ impl Inner {
         );
         if self.running.get() || self.core.is_busy() {
             return Err(LoopError::Nested.into());
+        }
+        if self.core.is_detached() {
+            return Err(LoopError::Gone.into());
         }
         Ok(Running::enter(self))
     }

@@ -12,11 +12,6 @@ pub(crate) struct Key {
 impl Key {
     /// Matches nothing.
     pub(crate) const NONE: Self = Self { slot: usize::MAX, seq: 0 };
-
-    /// Counts up with every key made, from 1.
-    pub(crate) fn seq(self) -> u64 {
-        self.seq
-    }
 }
 
 pub(crate) struct Keyed<T> {
@@ -39,10 +34,6 @@ impl<T> Keyed<T> {
 
     pub(crate) fn get(&self, key: Key) -> Option<&T> {
         self.slots.get(key.slot).filter(|(seq, _)| *seq == key.seq).map(|(_, value)| value)
-    }
-
-    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
-        self.slots.get_mut(key.slot).filter(|(seq, _)| *seq == key.seq).map(|(_, value)| value)
     }
 
     pub(crate) fn remove(&mut self, key: Key) -> Option<T> {

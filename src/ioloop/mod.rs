@@ -28,7 +28,7 @@ pub use self::timers::TimerId;
 
 use self::inner::Inner;
 use crate::error::Result;
-use crate::io_services::{FdKey, Interest, IoServices, Ready, Services};
+use crate::io_services::{FdKey, Interest, IoServices, Ready, Services, TimerServices};
 
 /// An event loop of one thread: timers, callbacks and descriptors (pika's `IOLoop`).
 ///
@@ -231,7 +231,7 @@ impl IOLoop {
     /// Calls `callback` once at `deadline` or later, never before. Timers with equal deadlines are
     /// called in the order added. One added by a timer waits for the next turn, even if it is due.
     pub fn add_timeout(&self, deadline: Instant, callback: impl FnOnce() + 'static) -> TimerId {
-        self.services.add_timeout(deadline, callback)
+        self.inner.add_timer(deadline, None, TimerCallback::Once(Box::new(callback)))
     }
 
     /// Calls `callback` once when `delay` is over (pika's `call_later`); see
@@ -276,13 +276,13 @@ impl IOLoop {
 
     /// Moves a timer to another deadline, without a new closure; see [`Services::reset_timeout`].
     pub fn reset_timeout(&self, id: TimerId, deadline: Instant) -> bool {
-        self.services.reset_timeout(id, deadline)
+        self.inner.reset_timer(id, deadline)
     }
 
     /// Removes a timer, and drops its callback (pika's `remove_timeout`); see
     /// [`Services::remove_timeout`].
     pub fn remove_timeout(&self, id: TimerId) -> bool {
-        self.services.remove_timeout(id)
+        self.inner.remove_timer(id)
     }
 
     /// Calls `callback` in the next turn, after those added before it. One that adds itself again
@@ -361,6 +361,6 @@ impl Drop for IOLoop {
 
 impl fmt::Debug for IOLoop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IOLoop").finish_non_exhaustive()
+        f.debug_struct("IOLoop").field("poller", &self.inner.kind).finish_non_exhaustive()
     }
 }

@@ -1,54 +1,101 @@
 //! Timers by deadline: a 4-ary heap whose nodes know their slots and whose slots know their nodes,
-//! so that the first one is at hand, and any one can be taken out in O(log n).
+//! so that the first one is at hand, and any one can be moved or taken out in O(log n).
+//!
+//! What programs do most costs less than that, for the heap is put right as late as possible:
+//! - A timer that is moved to a later deadline, such as one for idleness, stays at its place, whose
+//!   node then tells too early a deadline. It goes to its own place when that node comes up.
+//! - A timer that is removed leaves its slot, with its node, as the one *spare*, which the next timer
+//!   takes.
 //!
 //! Time is a number here, and so is its unit the caller's: nothing reads a clock.
-
-use std::collections::VecDeque;
-
-use super::keyed::{Key, Keyed};
 
 /// Four children lie in one or two cache lines, and the heap is half as deep as a binary one.
 const ARITY: usize = 4;
 
+/// So many are taken out of the heap one by one before it is worth a look how many are due.
+const ONE_BY_ONE: usize = 16;
+
+/// The due batch keeps memory for so many: a larger one is of a moment.
+const KEEP_DUE: usize = 1024;
+
 /// Names one timer, for ever: the id of a timer that fired or was removed matches no later one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct TimerId(Key);
+pub struct TimerId {
+    slot: u32,
+    seq: u64,
+}
 
 impl TimerId {
     /// What a loop that is gone gives: matches nothing.
-    pub(crate) const NONE: Self = Self(Key::NONE);
+    pub(crate) const NONE: Self = Self { slot: NO_SLOT, seq: 0 };
 }
 
-pub(crate) struct Timers<T> {
-    heap: Vec<Node>,
-    slots: Keyed<Entry<T>>,
-    /// The batch under way, with the deadline of each. Those removed or reset meanwhile stay in
-    /// here: their keys match nothing, or a timer that has a node in the heap or a later one here.
-    due: VecDeque<Node>,
-}
+/// No slot has this number: in the due batch, of a timer that was removed or reset.
+const NO_SLOT: u32 = u32::MAX;
 
-#[derive(Clone, Copy)]
-struct Node {
-    at: u64,
-    key: Key,
-}
+/// Deadline, order of creation and slot, in one number: so nodes are compared at once, and equal
+/// deadlines go in order of creation.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Node(u128);
 
 impl Node {
-    /// Equal deadlines go in order of creation.
-    fn order(&self) -> (u64, u64) {
-        (self.at, self.key.seq())
+    #[inline]
+    fn new(at: u64, order: u32, slot: u32) -> Self {
+        Self(u128::from(at) << 64 | u128::from(order) << 32 | u128::from(slot))
+    }
+
+    #[inline]
+    fn at(self) -> u64 {
+        (self.0 >> 64) as u64
+    }
+
+    #[inline]
+    fn slot(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// The same place in the order, for another timer.
+    #[inline]
+    fn given_to(self, slot: u32) -> Self {
+        Self(self.0 & !u128::from(u32::MAX) | u128::from(slot))
     }
 }
 
-struct Entry<T> {
-    /// The node's index in the heap; `None` once the timer is in the due batch.
-    index: Option<usize>,
-    /// Of its node in the due batch.
-    due_at: u64,
-    /// For a periodic timer.
-    period: Option<u64>,
+/// A cache line.
+#[repr(align(64))]
+struct Slot<T> {
+    /// Of its timer; 0 if it has none.
+    seq: u64,
+    /// The deadline.
+    at: u64,
+    /// The deadline that its node in the heap tells: this one or an earlier one.
+    placed: u64,
+    /// The node's index in the heap; of an empty slot, the next empty one.
+    index: u32,
+    order: u32,
+    /// For a periodic timer; else 0.
+    period: u64,
     /// Out while a periodic timer is being called.
     value: Option<T>,
+}
+
+pub(crate) struct Timers<T> {
+    /// Each node is its timer's, or tells an earlier deadline.
+    heap: Vec<Node>,
+    /// Whether no node tells an earlier deadline than its timer's.
+    exact: bool,
+    slots: Vec<Slot<T>>,
+    /// A slot that has a node in the heap, but no timer.
+    spare: Option<u32>,
+    /// The first empty slot.
+    empty: u32,
+    /// How many slots are not.
+    count: usize,
+    last_seq: u64,
+    next_order: u32,
+    /// The batch under way, in order, and how far it has come.
+    due: Vec<Node>,
+    done: usize,
 }
 
 /// A timer to call now.
@@ -60,134 +107,344 @@ pub(crate) struct Due<T> {
 
 impl<T> Default for Timers<T> {
     fn default() -> Self {
-        Self { heap: Vec::new(), slots: Keyed::default(), due: VecDeque::new() }
+        Self {
+            heap: Vec::new(),
+            exact: true,
+            slots: Vec::new(),
+            spare: None,
+            empty: NO_SLOT,
+            count: 0,
+            last_seq: 0,
+            next_order: 0,
+            due: Vec::new(),
+            done: 0,
+        }
     }
 }
 
 impl<T> Timers<T> {
     /// A timer for `at`, and then every `period` if there is one.
+    #[inline]
     pub(crate) fn insert(&mut self, at: u64, period: Option<u64>, value: T) -> TimerId {
-        let key = self.slots.insert(Entry { index: None, due_at: at, period, value: Some(value) });
-        self.link(Node { at, key });
-        TimerId(key)
+        if self.next_order == u32::MAX {
+            self.renumber();
+        }
+        self.next_order += 1;
+        self.last_seq += 1;
+        self.count += 1;
+        let (seq, order) = (self.last_seq, self.next_order);
+        let (period, value) = (period.unwrap_or(0), Some(value));
+        if let Some(slot) = self.spare.take() {
+            let spare = &mut self.slots[slot as usize];
+            *spare = Slot { seq, at, order, period, value, ..*spare };
+            self.move_node(slot);
+            return TimerId { slot, seq };
+        }
+        let new = Slot { seq, at, placed: at, index: 0, order, period, value };
+        let mut slot = self.empty;
+        if let Some(empty) = self.slots.get_mut(slot as usize) {
+            self.empty = empty.index;
+            *empty = new;
+        } else {
+            slot = self.slots.len() as u32;
+            self.slots.push(new);
+        }
+        self.link(Node::new(at, order, slot));
+        TimerId { slot, seq }
     }
 
     /// Whether the timer was pending, be it in the due batch, or is periodic and being called; and
     /// its value, unless it is out.
+    #[inline]
     pub(crate) fn remove(&mut self, id: TimerId) -> (bool, Option<T>) {
-        let Some(entry) = self.slots.remove(id.0) else { return (false, None) };
-        if let Some(index) = entry.index {
-            self.cut(index);
+        if self.get(id).is_none() {
+            return (false, None);
         }
-        (true, entry.value)
+        let due = self.place_in_due(id.slot);
+        let slot = &mut self.slots[id.slot as usize];
+        slot.seq = 0;
+        let value = slot.value.take();
+        self.count -= 1;
+        if let Some(index) = due {
+            self.due[index] = self.due[index].given_to(NO_SLOT);
+            self.give_up(id.slot);
+        } else if let Some(spare) = self.spare.replace(id.slot) {
+            self.cut(self.slots[spare as usize].index as usize);
+            self.give_up(spare);
+        }
+        (true, value)
     }
 
     /// Moves a timer to another deadline. False if it is not pending any more.
+    #[inline]
     pub(crate) fn reset(&mut self, id: TimerId, at: u64) -> bool {
-        let Some(entry) = self.slots.get(id.0) else { return false };
-        let node = Node { at, key: id.0 };
-        match entry.index {
-            None => self.link(node),
-            Some(index) if node.order() < self.heap[index].order() => {
-                self.heap[index] = node;
-                self.sift_up(index);
-            }
-            Some(index) => {
-                self.heap[index] = node;
-                self.sift_down(index);
-            }
+        if self.get(id).is_none() {
+            return false;
+        }
+        let due = self.place_in_due(id.slot);
+        self.slots[id.slot as usize].at = at;
+        if let Some(index) = due {
+            self.due[index] = self.due[index].given_to(NO_SLOT);
+            self.link(self.node(id.slot));
+        } else {
+            self.move_node(id.slot);
         }
         true
     }
 
     /// The first deadline, of those not in the due batch.
-    pub(crate) fn first(&self) -> Option<u64> {
-        self.heap.first().map(|node| node.at)
+    #[inline]
+    pub(crate) fn first(&mut self) -> Option<u64> {
+        while let Some(&first) = self.heap.first() {
+            if !self.put_right(first) {
+                return Some(first.at());
+            }
+        }
+        None
     }
 
     /// Whether the due batch has something left, if only timers that have been removed.
     pub(crate) fn has_due(&self) -> bool {
-        !self.due.is_empty()
+        self.done < self.due.len()
     }
 
+    /// Whether there is no timer, be it in the due batch.
     pub(crate) fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.count == 0
     }
 
-    /// Moves all timers that are due at `now` to the end of the due batch, in order.
+    /// Moves all timers that are due at `now` to the due batch, in order.
     pub(crate) fn collect_due(&mut self, now: u64) {
-        while let Some(&node) = self.heap.first()
-            && node.at <= now
+        let left_behind = self.has_due();
+        let mut moved = 0;
+        while let Some(&first) = self.heap.first()
+            && first.at() <= now
         {
-            self.cut(0);
-            if let Some(entry) = self.slots.get_mut(node.key) {
-                entry.index = None;
-                entry.due_at = node.at;
+            if moved == ONE_BY_ONE && self.sweep_due(now) {
+                break;
             }
-            self.due.push_back(node);
+            if !self.put_right(first) {
+                self.cut(0);
+                self.due.push(first);
+            }
+            moved += 1;
+        }
+        if left_behind {
+            self.due[self.done..].sort_unstable();
         }
     }
 
     /// Takes the next timer of the due batch that has not been removed or reset. A periodic one is
     /// set to its next deadline after `now`: those that it has missed are left out.
+    #[inline]
     pub(crate) fn next_due(&mut self, now: u64) -> Option<Due<T>> {
-        while let Some(Node { at, key }) = self.due.pop_front() {
-            let entry = match self.slots.get_mut(key) {
-                Some(entry) if entry.index.is_none() && entry.due_at == at => entry,
-                _ => continue,
-            };
-            let Some(period) = entry.period else {
-                let entry = self.slots.remove(key)?;
-                return entry.value.map(|value| Due { value, again: None });
-            };
-            let value = entry.value.take();
-            let missed = now.saturating_sub(at) / period;
-            let next = at.saturating_add(missed.saturating_add(1).saturating_mul(period));
-            self.link(Node { at: next, key });
+        while let Some(&node) = self.due.get(self.done) {
+            self.done += 1;
+            let Some(slot) = self.slots.get_mut(node.slot() as usize) else { continue };
+            if slot.period == 0 {
+                slot.seq = 0;
+                let value = slot.value.take();
+                self.count -= 1;
+                self.give_up(node.slot());
+                return value.map(|value| Due { value, again: None });
+            }
+            let id = TimerId { slot: node.slot(), seq: slot.seq };
+            let value = slot.value.take();
+            let missed = now.saturating_sub(slot.at) / slot.period;
+            let ahead = missed.saturating_add(1).saturating_mul(slot.period);
+            slot.at = slot.at.saturating_add(ahead);
+            self.link(self.node(id.slot));
             if let Some(value) = value {
-                return Some(Due { value, again: Some(TimerId(key)) });
+                return Some(Due { value, again: Some(id) });
             }
         }
+        self.due.clear();
+        self.due.shrink_to(KEEP_DUE);
+        self.done = 0;
         None
     }
 
     /// Returns the value of a periodic timer that has been called; gives it to the caller to drop
     /// if the timer has been removed.
     pub(crate) fn put_back(&mut self, id: TimerId, value: T) -> Option<T> {
-        match self.slots.get_mut(id.0) {
-            Some(entry) => entry.value.replace(value),
-            None => Some(value),
+        match self.slots.get_mut(id.slot as usize) {
+            Some(slot) if slot.seq == id.seq => slot.value.replace(value),
+            _ => Some(value),
         }
     }
 
     /// Takes everything out. The caller drops it, once nothing is borrowed.
     pub(crate) fn take(&mut self) -> Vec<T> {
-        self.heap.clear();
-        self.due.clear();
-        self.slots.take().into_iter().filter_map(|entry| entry.value).collect()
+        // The sequence goes on: no id of before may match.
+        let gone = Self { last_seq: self.last_seq, ..Self::default() };
+        let slots = std::mem::replace(self, gone).slots;
+        slots.into_iter().filter_map(|slot| slot.value).collect()
+    }
+
+    #[inline]
+    fn get(&self, id: TimerId) -> Option<&Slot<T>> {
+        self.slots.get(id.slot as usize).filter(|slot| slot.seq == id.seq)
+    }
+
+    /// The index in the due batch of a timer that is in there, and not in the heap.
+    #[inline]
+    fn place_in_due(&self, slot: u32) -> Option<usize> {
+        if !self.has_due() {
+            return None;
+        }
+        let index = self.slots[slot as usize].index as usize;
+        if self.heap.get(index).is_some_and(|node| node.slot() == slot) {
+            return None;
+        }
+        let node = self.node(slot);
+        Some(self.done + self.due[self.done..].partition_point(|&due| due < node))
+    }
+
+    /// The node that a timer should have.
+    #[inline]
+    fn node(&self, slot: u32) -> Node {
+        let Slot { at, order, .. } = self.slots[slot as usize];
+        Node::new(at, order, slot)
+    }
+
+    /// Empties a slot that has neither a timer nor a node any more.
+    #[inline]
+    fn give_up(&mut self, slot: u32) {
+        self.slots[slot as usize].index = self.empty;
+        self.empty = slot;
     }
 
     /// Puts the node of a timer that has none into the heap.
+    #[inline]
     fn link(&mut self, node: Node) {
         self.heap.push(node);
-        self.sift_up(self.heap.len() - 1);
+        self.sift_up(self.heap.len() - 1, node);
+    }
+
+    /// Sees to the node of a timer that has another deadline now: nothing is to be done if that is
+    /// later than what the node tells.
+    #[inline]
+    fn move_node(&mut self, slot: u32) {
+        let Slot { at, placed, index, .. } = self.slots[slot as usize];
+        let index = index as usize;
+        if at > placed {
+            self.exact = false;
+        } else if self.node(slot) < self.heap[index] {
+            self.sift_up(index, self.node(slot));
+        } else {
+            self.sift_down(index, self.node(slot));
+        }
+    }
+
+    /// Sees to the first node if it is the spare's, or tells too early a deadline. False: it is
+    /// right.
+    #[inline]
+    fn put_right(&mut self, first: Node) -> bool {
+        if self.spare == Some(first.slot()) {
+            self.spare = None;
+            self.cut(0);
+            self.give_up(first.slot());
+            return true;
+        }
+        let node = self.node(first.slot());
+        if node != first {
+            self.sift_down(0, node);
+        }
+        node != first
     }
 
     /// Takes the node at `index` out of the heap.
     fn cut(&mut self, index: usize) {
-        self.heap.swap_remove(index);
-        if index < self.heap.len() {
-            // The node that took the place came from another branch: it may have to go either way.
-            self.sift_up(index);
-            self.sift_down(index);
+        let Some(last) = self.heap.pop() else { return };
+        let Some(&old) = self.heap.get(index) else { return };
+        // The last node comes from another branch: it may have to go either way.
+        if last < old {
+            self.sift_up(index, last);
+        } else {
+            self.sift_down(index, last);
         }
     }
 
-    fn sift_up(&mut self, mut index: usize) {
-        let node = self.heap[index];
+    /// Moves all that is due at once, if that is a good part of all: then to sort it and to make a
+    /// new heap of the rest costs less than to take each out of the old. False: it was not done.
+    fn sweep_due(&mut self, now: u64) -> bool {
+        let mut enough = self.heap.len() / 8;
+        if !self.has_due_below(0, now, &mut enough) {
+            return false;
+        }
+        if let Some(spare) = self.spare.take() {
+            self.cut(self.slots[spare as usize].index as usize);
+            self.give_up(spare);
+        }
+        let (slots, due, exact) = (&self.slots, &mut self.due, self.exact);
+        self.heap.retain_mut(|node| {
+            if node.at() <= now && !exact {
+                let Slot { at, order, .. } = slots[node.slot() as usize];
+                *node = Node::new(at, order, node.slot());
+            }
+            if node.at() <= now {
+                due.push(*node);
+            }
+            node.at() > now
+        });
+        self.exact |= self.heap.is_empty();
+        self.due[self.done..].sort_unstable();
+        self.heapify();
+        true
+    }
+
+    /// Whether more than `left` nodes are due from this one down.
+    fn has_due_below(&self, index: usize, now: u64, left: &mut usize) -> bool {
+        match self.heap.get(index) {
+            Some(node) if node.at() <= now => {}
+            _ => return false,
+        }
+        if *left == 0 {
+            return true;
+        }
+        *left -= 1;
+        children(index).any(|child| self.has_due_below(child, now, left))
+    }
+
+    /// Once in four billion timers the count of their order starts over, and those that are there
+    /// are given new places in the order that they have.
+    #[cold]
+    fn renumber(&mut self) {
+        self.due.drain(..self.done);
+        self.done = 0;
+        self.due.retain(|node| node.slot() != NO_SLOT);
+        let mut live: Vec<u32> =
+            self.heap.iter().chain(&self.due).map(|node| node.slot()).collect();
+        live.sort_unstable_by_key(|&slot| self.slots[slot as usize].order);
+        for (order, &slot) in live.iter().enumerate() {
+            self.slots[slot as usize].order = order as u32;
+        }
+        self.next_order = live.len() as u32;
+        for node in self.heap.iter_mut().chain(&mut self.due) {
+            let Slot { at, order, .. } = self.slots[node.slot() as usize];
+            *node = Node::new(at, order, node.slot());
+        }
+        self.heapify();
+    }
+
+    /// Makes a heap of nodes in any order.
+    fn heapify(&mut self) {
+        for (index, node) in self.heap.iter().enumerate() {
+            let slot = &mut self.slots[node.slot() as usize];
+            slot.index = index as u32;
+            slot.placed = node.at();
+        }
+        for index in (0..self.heap.len().div_ceil(ARITY)).rev() {
+            self.sift_down(index, self.heap[index]);
+        }
+    }
+
+    /// Finds a place for `node`, at `index` or nearer to the root.
+    #[inline]
+    fn sift_up(&mut self, mut index: usize, node: Node) {
         while index > 0 {
             let parent = (index - 1) / ARITY;
-            if self.heap[parent].order() <= node.order() {
+            if self.heap[parent] < node {
                 break;
             }
             self.place(index, self.heap[parent]);
@@ -196,12 +453,22 @@ impl<T> Timers<T> {
         self.place(index, node);
     }
 
-    fn sift_down(&mut self, mut index: usize) {
-        let node = self.heap[index];
+    /// Finds a place for `node`, at `index` or farther from the root.
+    fn sift_down(&mut self, mut index: usize, node: Node) {
         loop {
-            let children = index * ARITY + 1..(index * ARITY + 1 + ARITY).min(self.heap.len());
-            let Some(least) = children.min_by_key(|&child| self.heap[child].order()) else { break };
-            if node.order() <= self.heap[least].order() {
+            let first = children(index).start;
+            let least = match self.heap.get(first..first + ARITY) {
+                Some(&[a, b, c, d]) => {
+                    let (ab, cd) = (usize::from(b < a), 2 + usize::from(d < c));
+                    first + if c.min(d) < a.min(b) { cd } else { ab }
+                }
+                _ => {
+                    let there = first..self.heap.len().min(first + ARITY);
+                    let Some(least) = there.min_by_key(|&child| self.heap[child]) else { break };
+                    least
+                }
+            };
+            if node < self.heap[least] {
                 break;
             }
             self.place(index, self.heap[least]);
@@ -210,12 +477,18 @@ impl<T> Timers<T> {
         self.place(index, node);
     }
 
+    #[inline]
     fn place(&mut self, index: usize, node: Node) {
         self.heap[index] = node;
-        if let Some(entry) = self.slots.get_mut(node.key) {
-            entry.index = Some(index);
-        }
+        let slot = &mut self.slots[node.slot() as usize];
+        slot.index = index as u32;
+        slot.placed = node.at();
     }
+}
+
+fn children(index: usize) -> std::ops::Range<usize> {
+    let first = index * ARITY + 1;
+    first..first + ARITY
 }
 
 #[cfg(test)]
@@ -387,5 +660,43 @@ mod tests {
         assert_eq!(timers.remove(id), (true, None));
         assert_eq!(timers.put_back(id, due.value), Some('p'));
         assert!(timers.is_empty());
+    }
+
+    #[test]
+    fn a_batch_of_many_comes_in_order_and_leaves_the_rest_in_order() {
+        let mut timers = Timers::default();
+        // Few due, a good part due, all due.
+        for (count, now) in [(1000, 20), (1000, 500), (1000, 1000), (17, 17)] {
+            let mut at: Vec<u64> = (1..=count).collect();
+            let length = at.len();
+            (0..length).for_each(|index| at.swap(index, (index * 7919) % length));
+            let ids: Vec<_> = at.iter().map(|&at| timers.insert(at, None, at)).collect();
+            timers.collect_due(now);
+            assert!((1..=now).all(|expected| next(&mut timers) == Some(expected)));
+            assert_eq!(next(&mut timers), None);
+            // The indices of the others hold: each can be taken out.
+            for (id, &at) in ids.iter().zip(&at).filter(|(_, at)| **at % 2 == 0) {
+                assert_eq!(timers.remove(*id).0, at > now);
+            }
+            timers.collect_due(u64::MAX);
+            let rest: Vec<_> = std::iter::from_fn(|| next(&mut timers)).collect();
+            assert_eq!(rest, (now + 1..=count).filter(|at| at % 2 == 1).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn equal_deadlines_keep_their_order_when_the_count_starts_over() {
+        let mut timers = Timers { next_order: u32::MAX - 50, ..Timers::default() };
+        // One in the due batch takes part, and one that tells too early a deadline.
+        timers.insert(0, None, -2);
+        let late = timers.insert(0, None, -1);
+        timers.reset(late, 7);
+        timers.collect_due(0);
+        let ids: Vec<_> = (0..100).map(|value| timers.insert(7, None, value)).collect();
+        assert!(timers.next_order < 1000, "the count has started over");
+        assert!(timers.remove(ids[10]).0);
+        timers.collect_due(7);
+        let order: Vec<_> = std::iter::from_fn(|| next(&mut timers)).collect();
+        assert_eq!(order, (-2..100).filter(|&value| value != 10).collect::<Vec<_>>());
     }
 }
