@@ -96,6 +96,30 @@ impl Subject for Haypile {
         }))
     }
 
+    /// With periodic timers, which keep their closures.
+    fn rearm_fire(&self, n: usize, ops: u64) -> Option<Outcome> {
+        let ioloop = self.ioloop();
+        let left = Rc::new(Cell::new(0));
+        let ids: Vec<_> = (0..n)
+            .map(|_| {
+                let left = Rc::clone(&left);
+                ioloop.call_every(Duration::from_secs(1000), move || left.set(left.get() - 1))
+            })
+            .collect();
+        Some(timed(ops, || {
+            for _ in 0..ops / n as u64 {
+                left.set(n as u64);
+                let now = Instant::now();
+                for &id in &ids {
+                    assert!(ioloop.reset_timeout(id, now));
+                }
+                while left.get() > 0 {
+                    turn(&ioloop);
+                }
+            }
+        }))
+    }
+
     fn lateness(&self, ops: u64) -> Option<Outcome> {
         fn arm(ioloop: LoopHandle, late: Rc<Late>) {
             let deadline = late.arm();
