@@ -199,11 +199,6 @@ impl LoopCore {
         self.epoch.checked_add(Duration::from_nanos(first))
     }
 
-    /// An instant that has passed.
-    pub(super) fn epoch(&self) -> Instant {
-        self.epoch
-    }
-
     /// Runs a user's closure, with nothing borrowed. The error is the message of its panic, which
     /// `on_panic` has been told. [`IOLoop`](crate::IOLoop)'s core lets the panic unwind instead.
     pub(crate) fn call_user<R>(&self, user: impl FnOnce() -> R) -> Result<R, String> {
@@ -295,15 +290,11 @@ impl LoopCore {
 
     /// Runs those posted so far. What a panic leaves is run by the next call.
     pub(super) fn run_posted(&self) {
-        let mut remote = self.spare.take();
-        self.remote.swap(&mut remote);
-        let count = {
-            let mut posted = self.posted.borrow_mut();
-            posted.extend(remote.drain(..).map(|post| post as Post));
-            posted.len()
-        };
-        remote.shrink_to(POSTS_KEPT);
-        self.spare.set(remote);
+        self.take_remote();
+        let count = self.posted.borrow().len();
+        if count == 0 {
+            return;
+        }
         let Some(this) = self.this.upgrade() else { return };
         for _ in 0..count {
             let post = self.posted.borrow_mut().pop_front();
@@ -313,6 +304,18 @@ impl LoopCore {
             }
         }
         self.posted.borrow_mut().shrink_to(POSTS_KEPT);
+    }
+
+    /// Puts what other threads have posted behind what this one has.
+    fn take_remote(&self) {
+        if self.remote.is_empty() {
+            return;
+        }
+        let mut remote = self.spare.take();
+        self.remote.swap(&mut remote);
+        self.posted.borrow_mut().extend(remote.drain(..).map(|post| post as Post));
+        remote.shrink_to(POSTS_KEPT);
+        self.spare.set(remote);
     }
 
     /// Runs the timers that are due now. What a panic leaves is run by the next call.
