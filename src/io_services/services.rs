@@ -69,6 +69,7 @@ impl Services {
     /// has fired, was removed, or is a timer of one call that is being called.
     ///
     /// Among equal deadlines its place is still that of its creation.
+    #[inline]
     pub fn reset_timeout(&self, id: TimerId, deadline: Instant) -> bool {
         self.0.reset_timer(id, deadline)
     }
@@ -77,6 +78,7 @@ impl Services {
     /// that is being called, when it returns. False if it was not pending: it has fired, was
     /// removed, or is a timer of one call that is being called. One that is due, but not called
     /// yet, is not called.
+    #[inline]
     pub fn remove_timeout(&self, id: TimerId) -> bool {
         self.0.remove_timer(id)
     }
