@@ -16,7 +16,7 @@ use super::keyed::{Key, Keyed};
 use super::remote::{Remote, RemotePost};
 use super::timer_callback::{Lent, TimerCallback};
 use super::timers::{Due, Period, TimerId, Timers, nanos};
-use crate::io_services::{ResolveCallback, Session};
+use crate::io_services::{LoopSession, ResolveCallback};
 
 /// No host waits for a deadline 584 years away.
 const NOT_TOLD: u64 = u64::MAX;
@@ -49,7 +49,7 @@ pub struct LoopCore {
     /// Empty but for its capacity, which it trades with the remote queue.
     spare: Cell<Vec<RemotePost>>,
     lookups: RefCell<Keyed<ResolveCallback>>,
-    sessions: RefCell<Keyed<Rc<dyn Session>>>,
+    sessions: RefCell<Keyed<Rc<dyn LoopSession>>>,
     pub(super) batches: Batches,
     in_turn: Cell<bool>,
     detached: Cell<bool>,
@@ -351,7 +351,7 @@ impl LoopCore {
 /// For connections.
 impl LoopCore {
     /// Owns `session` until [`release`](Self::release). A detached core does not take it.
-    pub(crate) fn adopt(&self, session: Rc<dyn Session>) -> SessionKey {
+    pub(crate) fn adopt(&self, session: Rc<dyn LoopSession>) -> SessionKey {
         if self.is_detached() {
             return SessionKey(Key::NONE);
         }
@@ -359,7 +359,7 @@ impl LoopCore {
     }
 
     /// Gives the session back, for the caller to drop with nothing borrowed.
-    pub(crate) fn release(&self, key: SessionKey) -> Option<Rc<dyn Session>> {
+    pub(crate) fn release(&self, key: SessionKey) -> Option<Rc<dyn LoopSession>> {
         self.sessions.borrow_mut().remove(key.0)
     }
 
@@ -369,7 +369,7 @@ impl LoopCore {
 
     /// Has the session flushed at the end of the batch. A session calls it once, until it is
     /// flushed. True: no batch is under way, and the host must be asked for a turn.
-    pub(crate) fn mark_dirty(&self, session: Rc<dyn Session>) -> bool {
+    pub(crate) fn mark_dirty(&self, session: Rc<dyn LoopSession>) -> bool {
         if self.is_detached() {
             return false;
         }
