@@ -233,7 +233,7 @@ static void starve_fd(uint64_t n, uint64_t ops) { (void)n, starve(1, ops); }
 static void starve_callback(uint64_t n, uint64_t ops) { (void)n, starve(0, ops); }
 
 static const struct bench benches[] = {
-    {"cancel_insert", cancel_insert}, {"reset", reset}, {"insert_fire", insert_fire},
+    {"cancel_insert", cancel_insert}, {"reset", reset}, {"insert_fire", insert_fire}, {"rearm_fire", insert_fire},
     {"lateness", lateness}, {"ping_socket", ping_socket}, {"ping_eventfd", ping_eventfd},
     {"one_of_many", one_of_many}, {"flip", flip}, {"toggle", toggle}, {"wake_flood", wake_flood},
     {"wake_idle", wake_idle}, {"idle_turn", idle_turn}, {"chain", chain},

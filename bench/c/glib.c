@@ -76,6 +76,23 @@ static void insert_fire(uint64_t n, uint64_t ops) {
     end(ops);
 }
 
+static gboolean count_and_stay(gpointer data) {
+    g_source_set_ready_time(*(GSource **)data, -1);
+    left--;
+    return G_SOURCE_CONTINUE;
+}
+static void rearm_fire(uint64_t n, uint64_t ops) {
+    GSource **all = calloc(n, sizeof *all);
+    for (uint64_t i = 0; i < n; i++) all[i] = timeout(far_ms(), count_and_stay, &all[i]);
+    begin();
+    for (uint64_t done = 0; done < ops; done += n) {
+        left = n;
+        for (uint64_t i = 0; i < n; i++) g_source_set_ready_time(all[i], 0);
+        while (left) turn();
+    }
+    end(ops);
+}
+
 static void arm(GSourceFunc call) {
     timer_due = now_ns() + LATE_NS;
     g_source_unref(timeout(LATE_NS / 1000000, call, NULL));
@@ -246,7 +263,7 @@ static void starve_fd(uint64_t n, uint64_t ops) { (void)n, starve(1, ops); }
 static void starve_callback(uint64_t n, uint64_t ops) { (void)n, starve(0, ops); }
 
 static const struct bench benches[] = {
-    {"cancel_insert", cancel_insert}, {"reset", reset}, {"insert_fire", insert_fire},
+    {"cancel_insert", cancel_insert}, {"reset", reset}, {"insert_fire", insert_fire}, {"rearm_fire", rearm_fire},
     {"lateness", lateness}, {"ping_socket", ping_socket}, {"ping_eventfd", ping_eventfd},
     {"one_of_many", one_of_many}, {"flip", flip}, {"toggle", toggle}, {"wake_flood", wake_flood},
     {"wake_idle", wake_idle}, {"idle_turn", idle_turn}, {"chain", chain},

@@ -20,7 +20,7 @@ use super::parameters::ConnectionParameters;
 use crate::channel::{Channel, ChannelId, ConsumerKey, Observers, OnMessage};
 use crate::error::{Closed, ConnectError, Error, Party, StreamLost};
 use crate::io_services::{
-    Received, Services, Session as LoopSession, Stream, StreamOwner, WeakServices, Workflow,
+    LoopSession, Received, Services, Stream, StreamOwner, WeakServices, Workflow,
 };
 use crate::ioloop::{LoopCore, SessionKey, TimerId};
 

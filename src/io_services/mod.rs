@@ -2,10 +2,10 @@
 //! uses. What is built on them (resolving, connecting) is here once for all loops.
 
 mod connect;
+mod loop_session;
 mod ready;
 mod resolve;
 mod services;
-mod session;
 mod stream;
 mod workflow;
 
@@ -15,11 +15,11 @@ use std::rc::Rc;
 use std::time::Instant;
 
 pub use connect::ConnectAttempt;
+pub(crate) use loop_session::LoopSession;
 pub use ready::{Interest, Ready};
 pub use resolve::{Lookup, ResolveCallback};
 pub use services::{Services, WeakServices};
 pub(crate) use services::{TimerServices, after};
-pub(crate) use session::Session;
 pub use stream::Counters;
 pub(crate) use stream::{Received, Stream, StreamOwner};
 pub(crate) use workflow::Workflow;

@@ -6,7 +6,7 @@ use std::ops::Deref;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
-use super::{FdHandler, FdKey, Interest, IoServices, Session};
+use super::{FdHandler, FdKey, Interest, IoServices, LoopSession};
 use crate::error::LoopError;
 use crate::ioloop::{Period, Remote, SessionKey, TimerCallback, TimerId};
 
@@ -69,6 +69,7 @@ impl Services {
     /// has fired, was removed, or is a timer of one call that is being called.
     ///
     /// Among equal deadlines its place is still that of its creation.
+    #[inline]
     pub fn reset_timeout(&self, id: TimerId, deadline: Instant) -> bool {
         self.0.reset_timer(id, deadline)
     }
@@ -77,6 +78,7 @@ impl Services {
     /// that is being called, when it returns. False if it was not pending: it has fired, was
     /// removed, or is a timer of one call that is being called. One that is due, but not called
     /// yet, is not called.
+    #[inline]
     pub fn remove_timeout(&self, id: TimerId) -> bool {
         self.0.remove_timer(id)
     }
@@ -147,7 +149,7 @@ impl<S: IoServices + ?Sized> TimerServices for S {}
 /// For connections.
 impl Services {
     /// Has the loop own `session`, and the host run on while there is one.
-    pub(crate) fn adopt(&self, session: Rc<dyn Session>) -> SessionKey {
+    pub(crate) fn adopt(&self, session: Rc<dyn LoopSession>) -> SessionKey {
         let first = !self.core().has_sessions();
         let key = self.core().adopt(session);
         if first && self.core().has_sessions() {
@@ -157,7 +159,7 @@ impl Services {
     }
 
     /// Undoes [`adopt`](Self::adopt). The caller drops the session, with nothing borrowed.
-    pub(crate) fn release(&self, key: SessionKey) -> Option<Rc<dyn Session>> {
+    pub(crate) fn release(&self, key: SessionKey) -> Option<Rc<dyn LoopSession>> {
         let session = self.core().release(key)?;
         if !self.core().has_sessions() {
             self.keep_alive(false);
@@ -166,7 +168,7 @@ impl Services {
     }
 
     /// Has `session` flushed at the end of the batch under way, or of a turn soon.
-    pub(crate) fn mark_dirty(&self, session: Rc<dyn Session>) {
+    pub(crate) fn mark_dirty(&self, session: Rc<dyn LoopSession>) {
         if self.core().mark_dirty(session) {
             self.defer();
         }
@@ -250,7 +252,7 @@ mod tests {
 
     struct Nothing;
 
-    impl Session for Nothing {
+    impl LoopSession for Nothing {
         fn flush(&self) {}
 
         fn abandon(&self) {}

@@ -5,13 +5,13 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::core::LoopCore;
-use crate::io_services::Session;
+use crate::io_services::LoopSession;
 
 #[derive(Default)]
 pub(super) struct Batches {
     depth: Cell<usize>,
     /// Those with output, each once, in the order marked.
-    dirty: RefCell<VecDeque<Rc<dyn Session>>>,
+    dirty: RefCell<VecDeque<Rc<dyn LoopSession>>>,
     /// A turn was refused, or something is left to flush: the host owes a turn.
     wake: Cell<bool>,
 }
@@ -26,13 +26,13 @@ impl Batches {
     }
 
     /// True: no batch is under way, and none has been asked for.
-    pub(super) fn mark_dirty(&self, session: Rc<dyn Session>) -> bool {
+    pub(super) fn mark_dirty(&self, session: Rc<dyn LoopSession>) -> bool {
         let mut dirty = self.dirty.borrow_mut();
         dirty.push_back(session);
         dirty.len() == 1 && self.depth() == 0
     }
 
-    pub(super) fn take_dirty(&self) -> VecDeque<Rc<dyn Session>> {
+    pub(super) fn take_dirty(&self) -> VecDeque<Rc<dyn LoopSession>> {
         self.dirty.take()
     }
 
@@ -136,11 +136,11 @@ mod tests {
         }
 
         fn mark(self: &Rc<Self>) -> bool {
-            self.core.mark_dirty(Rc::clone(self) as Rc<dyn Session>)
+            self.core.mark_dirty(Rc::clone(self) as Rc<dyn LoopSession>)
         }
     }
 
-    impl Session for Output {
+    impl LoopSession for Output {
         fn flush(&self) {
             self.flushes.set(self.flushes.get() + 1);
             if let Some(left) = self.again.get().checked_sub(1) {
@@ -225,7 +225,7 @@ mod tests {
         let ioloop = IOLoop::new().unwrap();
         let core = ioloop.services().core();
         let (before, during) = (Output::new(core, 0), Output::new(core, 0));
-        ioloop.services().mark_dirty(Rc::clone(&before) as Rc<dyn Session>);
+        ioloop.services().mark_dirty(Rc::clone(&before) as Rc<dyn LoopSession>);
         let (b, d, handle) = (Rc::clone(&before), Rc::clone(&during), ioloop.handle());
         ioloop.call_later(Duration::from_micros(10), move || {
             assert_eq!(b.flushes.get(), 1);
@@ -240,8 +240,8 @@ mod tests {
     fn sessions_are_owned_until_released_and_abandoned_by_detach() {
         let (core, _) = core();
         let (released, abandoned) = (Output::new(&core, 0), Output::new(&core, 0));
-        let key = core.adopt(Rc::clone(&released) as Rc<dyn Session>);
-        core.adopt(Rc::clone(&abandoned) as Rc<dyn Session>);
+        let key = core.adopt(Rc::clone(&released) as Rc<dyn LoopSession>);
+        core.adopt(Rc::clone(&abandoned) as Rc<dyn LoopSession>);
         assert_eq!(Rc::strong_count(&released), 2);
         assert!(core.release(key).is_some());
         assert!(core.release(key).is_none());
@@ -249,7 +249,7 @@ mod tests {
         core.detach();
         assert!(abandoned.abandoned.get() && !released.abandoned.get());
         assert_eq!(Rc::strong_count(&abandoned), 1);
-        core.adopt(Rc::clone(&released) as Rc<dyn Session>);
+        core.adopt(Rc::clone(&released) as Rc<dyn LoopSession>);
         assert_eq!(Rc::strong_count(&released), 1);
     }
 

@@ -16,7 +16,7 @@ use super::keyed::{Key, Keyed};
 use super::remote::{Remote, RemotePost};
 use super::timer_callback::{Lent, TimerCallback};
 use super::timers::{Due, Period, TimerId, Timers, nanos};
-use crate::io_services::{ResolveCallback, Session};
+use crate::io_services::{LoopSession, ResolveCallback};
 
 /// No host waits for a deadline 584 years away.
 const NOT_TOLD: u64 = u64::MAX;
@@ -49,7 +49,7 @@ pub struct LoopCore {
     /// Empty but for its capacity, which it trades with the remote queue.
     spare: Cell<Vec<RemotePost>>,
     lookups: RefCell<Keyed<ResolveCallback>>,
-    sessions: RefCell<Keyed<Rc<dyn Session>>>,
+    sessions: RefCell<Keyed<Rc<dyn LoopSession>>>,
     pub(super) batches: Batches,
     in_turn: Cell<bool>,
     detached: Cell<bool>,
@@ -199,11 +199,6 @@ impl LoopCore {
         self.epoch.checked_add(Duration::from_nanos(first))
     }
 
-    /// An instant that has passed.
-    pub(super) fn epoch(&self) -> Instant {
-        self.epoch
-    }
-
     /// Runs a user's closure, with nothing borrowed. The error is the message of its panic, which
     /// `on_panic` has been told. [`IOLoop`](crate::IOLoop)'s core lets the panic unwind instead.
     pub(crate) fn call_user<R>(&self, user: impl FnOnce() -> R) -> Result<R, String> {
@@ -296,15 +291,11 @@ impl LoopCore {
 
     /// Runs those posted so far. What a panic leaves is run by the next call.
     pub(super) fn run_posted(&self) {
-        let mut remote = self.spare.take();
-        self.remote.swap(&mut remote);
-        let count = {
-            let mut posted = self.posted.borrow_mut();
-            posted.extend(remote.drain(..).map(|post| post as Post));
-            posted.len()
-        };
-        remote.shrink_to(POSTS_KEPT);
-        self.spare.set(remote);
+        self.take_remote();
+        let count = self.posted.borrow().len();
+        if count == 0 {
+            return;
+        }
         let Some(this) = self.this.upgrade() else { return };
         for _ in 0..count {
             let post = self.posted.borrow_mut().pop_front();
@@ -316,10 +307,26 @@ impl LoopCore {
         self.posted.borrow_mut().shrink_to(POSTS_KEPT);
     }
 
+    /// Puts what other threads have posted behind what this one has.
+    fn take_remote(&self) {
+        if self.remote.is_empty() {
+            return;
+        }
+        let mut remote = self.spare.take();
+        self.remote.swap(&mut remote);
+        self.posted.borrow_mut().extend(remote.drain(..).map(|post| post as Post));
+        remote.shrink_to(POSTS_KEPT);
+        self.spare.set(remote);
+    }
+
     /// Runs the timers that are due now. What a panic leaves is run by the next call.
     pub(super) fn run_due(&self) {
-        if self.timers.borrow().is_empty() {
-            return;
+        {
+            let mut timers = self.timers.borrow_mut();
+            timers.trim();
+            if timers.is_empty() {
+                return;
+            }
         }
         let now = self.nanos(Instant::now());
         self.timers.borrow_mut().collect_due(now);
@@ -345,7 +352,7 @@ impl LoopCore {
 /// For connections.
 impl LoopCore {
     /// Owns `session` until [`release`](Self::release). A detached core does not take it.
-    pub(crate) fn adopt(&self, session: Rc<dyn Session>) -> SessionKey {
+    pub(crate) fn adopt(&self, session: Rc<dyn LoopSession>) -> SessionKey {
         if self.is_detached() {
             return SessionKey(Key::NONE);
         }
@@ -353,7 +360,7 @@ impl LoopCore {
     }
 
     /// Gives the session back, for the caller to drop with nothing borrowed.
-    pub(crate) fn release(&self, key: SessionKey) -> Option<Rc<dyn Session>> {
+    pub(crate) fn release(&self, key: SessionKey) -> Option<Rc<dyn LoopSession>> {
         self.sessions.borrow_mut().remove(key.0)
     }
 
@@ -363,7 +370,7 @@ impl LoopCore {
 
     /// Has the session flushed at the end of the batch. A session calls it once, until it is
     /// flushed. True: no batch is under way, and the host must be asked for a turn.
-    pub(crate) fn mark_dirty(&self, session: Rc<dyn Session>) -> bool {
+    pub(crate) fn mark_dirty(&self, session: Rc<dyn LoopSession>) -> bool {
         if self.is_detached() {
             return false;
         }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::core::{LoopCore, Panics};
 use super::fds::Fds;
-use super::pollers::{Event, Poller, PollerKind, Token};
+use super::pollers::{Event, Poller, PollerKind, Token, Wait};
 use crate::error::{Error, LoopError, Result};
 use crate::io_services::{FdHandler, FdKey, Interest, IoServices, Ready, after};
 
@@ -54,7 +54,7 @@ impl Inner {
             if self.core.is_detached() {
                 return Err(LoopError::Gone.into());
             }
-            self.turn(None)?;
+            self.turn(Wait::Forever)?;
         }
         self.error.take().map_or(Ok(()), Err)
     }
@@ -62,7 +62,12 @@ impl Inner {
     /// One turn that waits at most so long. False if it asked to stop, or if something before it
     /// did: then nothing runs, as in `start`.
     pub(super) fn run_once(&self, timeout: Option<Duration>) -> Result<bool> {
-        self.crank(|| Ok(self.turn(timeout.map(|timeout| after(Instant::now(), timeout)))?))
+        let limit = match timeout {
+            None => Wait::Forever,
+            Some(Duration::ZERO) => Wait::Not,
+            Some(timeout) => Wait::Until(after(Instant::now(), timeout)),
+        };
+        self.crank(|| Ok(self.turn(limit)?))
     }
 
     /// A turn that does not look at descriptors. False as for `run_once`.
@@ -120,16 +125,17 @@ impl Inner {
 
     /// Whatever panics in here loses that call only. Posts, timers and sessions stay with the core;
     /// an event that was not handled comes again, since the pollers are level-triggered.
-    fn turn(&self, limit: Option<Instant>) -> io::Result<()> {
+    fn turn(&self, limit: Wait) -> io::Result<()> {
         let _batch = self.core.batch();
         self.core.flush_dirty();
-        let deadline = if self.core.is_pending() {
-            Some(self.core.epoch())
-        } else {
-            self.core.next_deadline().into_iter().chain(limit).min()
+        let wait = match (limit, self.core.next_deadline()) {
+            _ if self.core.is_pending() => Wait::Not,
+            (limit, None) | (limit @ Wait::Not, _) => limit,
+            (Wait::Until(limit), Some(next)) => Wait::Until(limit.min(next)),
+            (Wait::Forever, Some(next)) => Wait::Until(next),
         };
         let mut events = self.events.take();
-        self.poller.wait(deadline, &mut events)?;
+        self.poller.wait(wait, &mut events)?;
         for event in events.drain(..) {
             self.dispatch(event);
         }

@@ -276,12 +276,14 @@ impl IOLoop {
     }
 
     /// Moves a timer to another deadline, without a new closure; see [`Services::reset_timeout`].
+    #[inline]
     pub fn reset_timeout(&self, id: TimerId, deadline: Instant) -> bool {
         self.inner.reset_timer(id, deadline)
     }
 
     /// Removes a timer, and drops its callback (pika's `remove_timeout`); see
     /// [`Services::remove_timeout`].
+    #[inline]
     pub fn remove_timeout(&self, id: TimerId) -> bool {
         self.inner.remove_timer(id)
     }

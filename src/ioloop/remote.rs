@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -15,7 +16,14 @@ pub(crate) type RemotePost = Box<dyn FnOnce(&Rc<LoopCore>) + Send>;
 ///
 /// It holds nothing of the loop but its queue: it keeps no loop alive, and may outlive it.
 #[derive(Clone)]
-pub struct Remote(Arc<Mutex<Queue>>);
+pub struct Remote(Arc<Shared>);
+
+struct Shared {
+    queue: Mutex<Queue>,
+    /// Whether there are posts, for the loop to look without the lock. One that it misses has woken
+    /// it: it looks again in the next turn.
+    has_posts: AtomicBool,
+}
 
 struct Queue {
     posts: Vec<RemotePost>,
@@ -25,7 +33,8 @@ struct Queue {
 
 impl Remote {
     pub(crate) fn new(waker: Waker) -> Self {
-        Self(Arc::new(Mutex::new(Queue { posts: Vec::new(), waker: Some(waker) })))
+        let queue = Mutex::new(Queue { posts: Vec::new(), waker: Some(waker) });
+        Self(Arc::new(Shared { queue, has_posts: AtomicBool::new(false) }))
     }
 
     /// Runs `callback` on the loop's thread, in its next turn (pika's `add_callback_threadsafe`).
@@ -47,6 +56,7 @@ impl Remote {
             return Err(LoopError::Gone);
         };
         if queue.posts.is_empty() {
+            self.0.has_posts.store(true, Ordering::Release);
             // Under the lock, which `close` takes too: no wake reaches a loop that has gone.
             waker.wake_by_ref();
         }
@@ -63,12 +73,14 @@ impl Remote {
 
     /// Whether nothing waits to be taken.
     pub(crate) fn is_empty(&self) -> bool {
-        self.lock().posts.is_empty()
+        !self.0.has_posts.load(Ordering::Acquire)
     }
 
     /// Exchanges what was posted for the empty `posts`.
     pub(crate) fn swap(&self, posts: &mut Vec<RemotePost>) {
-        std::mem::swap(&mut self.lock().posts, posts);
+        let mut queue = self.lock();
+        self.0.has_posts.store(false, Ordering::Release);
+        std::mem::swap(&mut queue.posts, posts);
     }
 
     /// Refuses all that comes from now on, and gives back what came so far.
@@ -83,7 +95,7 @@ impl Remote {
 
     /// No panic leaves the queue half-changed, so a poisoned lock means nothing.
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

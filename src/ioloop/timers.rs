@@ -109,9 +109,9 @@ pub(crate) struct Timers<T> {
     spare: Option<u32>,
     /// The first empty slot.
     empty: u32,
-    /// How many timers there are.
+    /// How many slots have a timer.
     count: usize,
-    /// The count at which a look is worth it whether slots can be given back.
+    /// The count at which it is worth a look whether slots can be given back.
     few: usize,
     last_seq: u64,
     next_order: u32,
@@ -192,11 +192,10 @@ impl<T> Timers<T> {
         if let Some(index) = due {
             self.due[index] = self.due[index].given_to(NO_SLOT);
             self.give_up(id.slot);
-        } else if let Some(spare) = self.spare.replace(id.slot) {
-            self.cut(self.slots[spare as usize].index as usize);
-            self.give_up(spare);
+        } else {
+            self.give_up_spare();
+            self.spare = Some(id.slot);
         }
-        self.trim();
         (true, value)
     }
 
@@ -238,6 +237,34 @@ impl<T> Timers<T> {
         self.count == 0
     }
 
+    /// Gives back what a burst took, once most of its timers are gone. For once a turn, before
+    /// `collect_due`.
+    #[inline]
+    pub(crate) fn trim(&mut self) {
+        if self.slots.len() > KEEP && self.count <= self.few && !self.has_due() {
+            self.truncate();
+        }
+    }
+
+    /// Gives back what is beyond the last slot in use. The next look is worth it when half of the
+    /// timers are gone: so it costs little, however many come and go.
+    #[cold]
+    fn truncate(&mut self) {
+        self.give_up_spare();
+        let used = self.slots.iter().rposition(|slot| slot.seq != 0);
+        self.slots.truncate(used.map_or(0, |last| last + 1));
+        self.slots.shrink_to(KEEP);
+        self.heap.shrink_to(KEEP.max(2 * self.heap.len()));
+        self.few = self.count / 2;
+        // The lowest are taken first.
+        self.empty = NO_SLOT;
+        for (index, slot) in self.slots.iter_mut().enumerate().rev() {
+            if slot.seq == 0 {
+                slot.index = std::mem::replace(&mut self.empty, index as u32);
+            }
+        }
+    }
+
     /// Moves all timers that are due at `now` to the due batch, in order.
     pub(crate) fn collect_due(&mut self, now: u64) {
         let left_behind = self.has_due();
@@ -268,7 +295,6 @@ impl<T> Timers<T> {
                 let value = slot.value.take();
                 self.count -= 1;
                 self.give_up(node.slot());
-                self.trim();
                 return value.map(|value| Due { value, again: None });
             };
             let id = TimerId { slot: node.slot(), seq: slot.seq };
@@ -338,30 +364,10 @@ impl<T> Timers<T> {
     }
 
     #[inline]
-    fn trim(&mut self) {
-        if self.count <= self.few && self.slots.len() > KEEP {
-            self.give_back();
-        }
-    }
-
-    /// Gives back the memory beyond the last slot in use. The next look is worth it when half of
-    /// the timers are gone: so it costs little, however many come and go.
-    #[cold]
-    fn give_back(&mut self) {
+    fn give_up_spare(&mut self) {
         if let Some(spare) = self.spare.take() {
             self.cut(self.slots[spare as usize].index as usize);
-        }
-        let used = self.slots.iter().rposition(|slot| slot.seq != 0);
-        self.slots.truncate(used.map_or(0, |last| last + 1));
-        self.slots.shrink_to(KEEP);
-        self.heap.shrink_to(KEEP.max(2 * self.heap.len()));
-        self.few = self.count / 2;
-        // Those that are left are taken from below.
-        self.empty = NO_SLOT;
-        for (number, slot) in self.slots.iter_mut().enumerate().rev() {
-            if slot.seq == 0 {
-                slot.index = std::mem::replace(&mut self.empty, number as u32);
-            }
+            self.give_up(spare);
         }
     }
 
@@ -392,9 +398,7 @@ impl<T> Timers<T> {
     #[inline]
     fn put_right(&mut self, first: Node) -> bool {
         if self.spare == Some(first.slot()) {
-            self.spare = None;
-            self.cut(0);
-            self.give_up(first.slot());
+            self.give_up_spare();
             return true;
         }
         let node = self.node(first.slot());
@@ -423,10 +427,7 @@ impl<T> Timers<T> {
         if !self.has_due_below(0, now, &mut enough) {
             return false;
         }
-        if let Some(spare) = self.spare.take() {
-            self.cut(self.slots[spare as usize].index as usize);
-            self.give_up(spare);
-        }
+        self.give_up_spare();
         let (slots, due, exact) = (&self.slots, &mut self.due, self.exact);
         self.heap.retain_mut(|node| {
             if node.at() <= now && !exact {
@@ -749,5 +750,23 @@ mod tests {
         timers.collect_due(7);
         let order: Vec<_> = std::iter::from_fn(|| next(&mut timers)).collect();
         assert_eq!(order, (-2..100).filter(|&value| value != 10).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_burst_gives_its_memory_back_though_some_of_it_stay() {
+        let mut timers = Timers::default();
+        let early = timers.insert(1_000_000, None, 0);
+        let ids: Vec<_> = (1..10_000).map(|value| timers.insert(value, None, value)).collect();
+        let peak = timers.slots.capacity();
+        for id in ids {
+            assert!(timers.remove(id).0);
+        }
+        timers.trim();
+        assert!(timers.slots.capacity() < peak / 100 && timers.heap.capacity() < peak / 100);
+        assert!(timers.reset(early, 5));
+        timers.collect_due(5);
+        assert_eq!(next(&mut timers), Some(0));
+        let again: Vec<_> = (0..100).map(|value| timers.insert(value, None, value)).collect();
+        assert!(!timers.remove(early).0 && timers.remove(again[99]).0);
     }
 }

@@ -153,6 +153,10 @@ impl Subject for Floor {
         }))
     }
 
+    fn rearm_fire(&self, n: usize, ops: u64) -> Option<Outcome> {
+        self.insert_fire(n, ops)
+    }
+
     fn lateness(&self, ops: u64) -> Option<Outcome> {
         let mut epoll = Epoll::new();
         // Exact, where a wait's own timeout is given the slack of the thread's timers.

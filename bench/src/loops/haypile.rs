@@ -27,6 +27,13 @@ fn turn(ioloop: &IOLoop) {
     ioloop.run_once(Some(Duration::ZERO)).expect("a turn");
 }
 
+/// Has the loop do what it puts off until its next turn, which no other loop does with timers.
+fn pay(ioloop: &IOLoop, op: u64) {
+    if op % 1000 == 999 {
+        turn(ioloop);
+    }
+}
+
 struct Outstanding {
     base: Instant,
     rng: Rng,
@@ -56,10 +63,11 @@ impl Subject for Haypile {
         let ioloop = self.ioloop();
         let mut timers = Outstanding::new(&ioloop, n);
         Some(timed(ops, || {
-            for _ in 0..ops {
+            for op in 0..ops {
                 let index = timers.rng.below(n);
                 assert!(ioloop.remove_timeout(timers.ids[index]));
                 timers.ids[index] = timers.insert(&ioloop);
+                pay(&ioloop, op);
             }
         }))
     }
@@ -68,9 +76,10 @@ impl Subject for Haypile {
         let ioloop = self.ioloop();
         let mut timers = Outstanding::new(&ioloop, n);
         Some(timed(ops, || {
-            for _ in 0..ops {
+            for op in 0..ops {
                 let id = timers.ids[timers.rng.below(n)];
                 assert!(ioloop.reset_timeout(id, timers.base + timers.rng.far()));
+                pay(&ioloop, op);
             }
         }))
     }
@@ -90,6 +99,30 @@ impl Subject for Haypile {
                     ioloop.add_timeout(now, || LEFT.set(LEFT.get() - 1));
                 }
                 while LEFT.get() > 0 {
+                    turn(&ioloop);
+                }
+            }
+        }))
+    }
+
+    /// With periodic timers, which keep their closures.
+    fn rearm_fire(&self, n: usize, ops: u64) -> Option<Outcome> {
+        let ioloop = self.ioloop();
+        let left = Rc::new(Cell::new(0));
+        let ids: Vec<_> = (0..n)
+            .map(|_| {
+                let left = Rc::clone(&left);
+                ioloop.call_every(Duration::from_secs(1000), move || left.set(left.get() - 1))
+            })
+            .collect();
+        Some(timed(ops, || {
+            for _ in 0..ops / n as u64 {
+                left.set(n as u64);
+                let now = Instant::now();
+                for &id in &ids {
+                    assert!(ioloop.reset_timeout(id, now));
+                }
+                while left.get() > 0 {
                     turn(&ioloop);
                 }
             }

@@ -6,6 +6,7 @@ pub enum Job {
     CancelInsert,
     Reset,
     InsertFire,
+    RearmFire,
     Lateness,
     PingSocket,
     PingEventfd,
@@ -28,6 +29,7 @@ impl Job {
             CancelInsert => "cancel_insert",
             Reset => "reset",
             InsertFire => "insert_fire",
+            RearmFire => "rearm_fire",
             Lateness => "lateness",
             PingSocket => "ping_socket",
             PingEventfd => "ping_eventfd",
@@ -57,6 +59,7 @@ impl Job {
             InsertFire => {
                 "insert N timers that are due, run the loop until all have fired; a timer"
             }
+            RearmFire => "the same timers, made once, set due and fired over and over; a timer",
             Lateness => "a 5 ms timer, armed after 0.7 ms of work in a callback: how late it fires",
             PingSocket => "a byte to and fro over a socketpair, both ends on the loop; a hop",
             PingEventfd => "to and fro over two eventfds, both on the loop; a hop",
@@ -114,6 +117,8 @@ pub const SPECS: &[Spec] = &[
     spec("t2_insert_fire_1k", InsertFire, 1_000, 400_000, 10_000),
     spec("t2_insert_fire_10k", InsertFire, 10_000, 400_000, 10_000),
     spec("t2_insert_fire_100k", InsertFire, 100_000, 400_000, 100_000),
+    spec("t2_rearm_fire_1k", RearmFire, 1_000, 400_000, 10_000),
+    spec("t2_rearm_fire_100k", RearmFire, 100_000, 400_000, 100_000),
     spec("t4_lateness", Lateness, 0, 60, 0),
     spec("f1_ping_pong_socketpair", PingSocket, 2, 40_000, 2_000),
     spec("f1_ping_pong_eventfd", PingEventfd, 2, 40_000, 2_000),
@@ -163,7 +168,7 @@ impl Spec {
     /// Timers that fire come N at a time.
     pub fn whole(&self, ops: u64) -> u64 {
         match self.job {
-            InsertFire => ops.next_multiple_of(self.n),
+            InsertFire | RearmFire => ops.next_multiple_of(self.n),
             _ => ops,
         }
     }

@@ -9,6 +9,9 @@ pub trait Subject {
     fn cancel_insert(&self, n: usize, ops: u64) -> Option<Outcome>;
     fn reset(&self, n: usize, ops: u64) -> Option<Outcome>;
     fn insert_fire(&self, n: usize, ops: u64) -> Option<Outcome>;
+    fn rearm_fire(&self, _n: usize, _ops: u64) -> Option<Outcome> {
+        None
+    }
     fn lateness(&self, ops: u64) -> Option<Outcome>;
     fn ping_pong(&self, transport: Transport, ops: u64) -> Option<Outcome>;
     fn one_of_many(&self, n: usize, ops: u64) -> Option<Outcome>;
@@ -26,6 +29,7 @@ pub fn run(subject: &dyn Subject, job: Job, n: u64, ops: u64) -> Option<Outcome>
         Job::CancelInsert => subject.cancel_insert(count, ops),
         Job::Reset => subject.reset(count, ops),
         Job::InsertFire => subject.insert_fire(count, ops),
+        Job::RearmFire => subject.rearm_fire(count, ops),
         Job::Lateness => subject.lateness(ops),
         Job::PingSocket => subject.ping_pong(Transport::Socket, ops),
         Job::PingEventfd => subject.ping_pong(Transport::Eventfd, ops),

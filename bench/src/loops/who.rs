@@ -64,7 +64,7 @@ impl Who {
     pub fn is_told_apart_by(&self, job: Job) -> bool {
         match job {
             Job::PingSocket | Job::PingEventfd => true,
-            Job::CancelInsert | Job::Reset | Job::InsertFire => {
+            Job::CancelInsert | Job::Reset | Job::InsertFire | Job::RearmFire => {
                 !self.name.starts_with("haypile-") && self.name != FLOOR_AGAIN
             }
             _ => self.name != FLOOR_AGAIN,

@@ -6,10 +6,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::task::{Wake, Waker};
-use std::time::Instant;
 
 use super::limit::Limit;
-use super::{Event, Interest, Poller, Token, WAKE, level};
+use super::{Event, Interest, Poller, Token, WAKE, Wait, level};
 
 /// Events taken at once. Those beyond come with the next wait.
 const CAPACITY: usize = 1024;
@@ -80,11 +79,11 @@ impl Poller for MioPoller {
         level::remove(&self.registry, fd, interest)
     }
 
-    fn wait(&self, deadline: Option<Instant>, events: &mut Vec<Event>) -> io::Result<()> {
+    fn wait(&self, wait: Wait, events: &mut Vec<Event>) -> io::Result<()> {
         let mut waiting = self.waiting.borrow_mut();
         let Waiting { poll, events: told, limit } = &mut *waiting;
         loop {
-            let timeout = limit.timeout(deadline)?;
+            let timeout = limit.timeout(wait)?;
             match poll.poll(told, timeout) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 other => break other?,

@@ -61,19 +61,43 @@ pub(super) trait Poller {
     /// Called before the descriptor is closed.
     fn remove(&self, fd: BorrowedFd<'_>, interest: Interest) -> io::Result<()>;
 
-    /// Waits for events or a wake, at most until `deadline`, and puts the events into `events`,
-    /// which is empty. It may return early with none. A deadline that has passed only looks.
-    fn wait(&self, deadline: Option<Instant>, events: &mut Vec<Event>) -> io::Result<()>;
+    /// Waits for events or a wake, and puts the events into `events`, which is empty. It may return
+    /// early with none.
+    fn wait(&self, wait: Wait, events: &mut Vec<Event>) -> io::Result<()>;
 
     /// A descriptor that is readable when a wait would give something, deadlines apart.
     fn poll_fd(&self) -> Option<BorrowedFd<'_>>;
 }
 
-/// The time until `deadline`, for a system call. What is longer than it takes is cut short: a wait
-/// may end early.
-fn time_left(deadline: Option<Instant>) -> Option<Timespec> {
-    let left = deadline?.saturating_duration_since(Instant::now()).min(LONGEST);
-    Some(Timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos().into() })
+/// How long to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// Only look.
+    Not,
+    Until(Instant),
+    Forever,
+}
+
+impl Wait {
+    /// The time to wait, by the clock. What is longer than a system call takes is cut short: a wait
+    /// may end early.
+    fn left(self) -> Option<Duration> {
+        match self {
+            Self::Not => Some(Duration::ZERO),
+            Self::Until(deadline) => {
+                Some(deadline.saturating_duration_since(Instant::now()).min(LONGEST))
+            }
+            Self::Forever => None,
+        }
+    }
+
+    fn left_as_timespec(self) -> Option<Timespec> {
+        self.left().map(timespec)
+    }
+}
+
+fn timespec(left: Duration) -> Timespec {
+    Timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos().into() }
 }
 
 /// Longer than any machine is up.

@@ -5,13 +5,12 @@ use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::task::Waker;
-use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
 use super::wake_pair::WakePair;
-use super::{Event, Interest, Poller, Ready, Token, WAKE, time_left};
+use super::{Event, Interest, Poller, Ready, Token, WAKE, Wait};
 
 pub(in crate::ioloop) struct PollPoller {
     wake: WakePair,
@@ -96,11 +95,11 @@ impl Poller for PollPoller {
         Ok(())
     }
 
-    fn wait(&self, deadline: Option<Instant>, events: &mut Vec<Event>) -> io::Result<()> {
+    fn wait(&self, wait: Wait, events: &mut Vec<Event>) -> io::Result<()> {
         let mut watched = self.watched.borrow_mut();
         let Watched { fds, tokens, places: _ } = &mut *watched;
         let mut ready = loop {
-            match poll(fds, time_left(deadline).as_ref()) {
+            match poll(fds, wait.left_as_timespec().as_ref()) {
                 Err(Errno::INTR) => {}
                 other => break other?,
             }

@@ -5,11 +5,10 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::task::{Wake, Waker};
-use std::time::Instant;
 
 use ::polling as backend;
 
-use super::{Event, Interest, Poller, Ready, Token};
+use super::{Event, Interest, Poller, Ready, Token, Wait};
 
 pub(in crate::ioloop) struct PollingPoller {
     poller: Arc<Notified>,
@@ -70,13 +69,13 @@ impl Poller for PollingPoller {
         self.poller.0.delete(fd)
     }
 
-    fn wait(&self, deadline: Option<Instant>, events: &mut Vec<Event>) -> io::Result<()> {
+    fn wait(&self, wait: Wait, events: &mut Vec<Event>) -> io::Result<()> {
         let mut told = self.events.borrow_mut();
         told.clear();
         // A signal does not end it: it goes on until the same deadline.
-        match deadline {
-            Some(deadline) => self.poller.0.wait_deadline(&mut told, deadline)?,
-            None => self.poller.0.wait(&mut told, None)?,
+        match wait {
+            Wait::Until(deadline) => self.poller.0.wait_deadline(&mut told, deadline)?,
+            Wait::Not | Wait::Forever => self.poller.0.wait(&mut told, wait.left())?,
         };
         for event in told.iter() {
             let mut ready = Ready::NONE;

@@ -5,7 +5,6 @@ use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::task::Waker;
-use std::time::Instant;
 
 use rustix::event::{
     FdSetElement, FdSetIter, fd_set_insert, fd_set_num_elements, fd_set_remove, select,
@@ -13,7 +12,7 @@ use rustix::event::{
 use rustix::io::Errno;
 
 use super::wake_pair::WakePair;
-use super::{Event, Interest, Poller, Ready, Token, WAKE, time_left};
+use super::{Event, Interest, Poller, Ready, Token, WAKE, Wait};
 
 /// What the C library's sets have room for.
 const FD_SETSIZE: RawFd = 1024;
@@ -114,13 +113,13 @@ impl Poller for SelectPoller {
         Ok(())
     }
 
-    fn wait(&self, deadline: Option<Instant>, events: &mut Vec<Event>) -> io::Result<()> {
+    fn wait(&self, wait: Wait, events: &mut Vec<Event>) -> io::Result<()> {
         let mut watched = self.watched.borrow_mut();
         let Watched { tokens, read, write, ready } = &mut *watched;
         loop {
             ready.0.clone_from(read);
             ready.1.clone_from(write);
-            let timeout = time_left(deadline);
+            let timeout = wait.left_as_timespec();
             let (read, write) = (Some(&mut ready.0[..]), Some(&mut ready.1[..]));
             #[allow(unsafe_code)]
             // SAFETY: whoever adds a descriptor removes it before it is closed.

@@ -1,9 +1,11 @@
 //! Bounds a wait by its own timeout, which a kqueue takes in nanoseconds.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mio::{Registry, Token};
+
+use super::Wait;
 
 pub(super) struct Limit;
 
@@ -12,9 +14,9 @@ impl Limit {
         Ok(Self)
     }
 
-    /// The timeout to wait with, so that the wait ends at `deadline`, or for nothing before it.
-    pub(super) fn timeout(&mut self, deadline: Option<Instant>) -> io::Result<Option<Duration>> {
-        Ok(deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())))
+    /// The timeout to wait with, so that the wait ends in time, or for nothing before it.
+    pub(super) fn timeout(&mut self, wait: Wait) -> io::Result<Option<Duration>> {
+        Ok(wait.left())
     }
 
     /// No event comes of it.

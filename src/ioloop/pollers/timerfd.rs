@@ -4,12 +4,11 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use super::time_left;
+use super::{Wait, timespec};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
-    timerfd_settime,
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
 };
 
 /// A timerfd, set only when a wait must end earlier than it would. That it wakes the loop for a
@@ -29,18 +28,25 @@ impl Limit {
         Ok(Self { timerfd, armed: None })
     }
 
-    /// The timeout to wait with, so that the wait ends at `deadline`, or for nothing before it.
-    pub(super) fn timeout(&mut self, deadline: Option<Instant>) -> io::Result<Option<Duration>> {
-        let (Some(deadline), Some(left)) = (deadline, time_left(deadline)) else { return Ok(None) };
-        if (left.tv_sec, left.tv_nsec) == (0, 0) {
+    /// The timeout to wait with, so that the wait ends in time, or for nothing before it. The clock
+    /// is not looked at if the timerfd sees to it already: even one that has expired meanwhile has
+    /// still to say so.
+    pub(super) fn timeout(&mut self, wait: Wait) -> io::Result<Option<Duration>> {
+        let deadline = match wait {
+            Wait::Not => return Ok(Some(Duration::ZERO)),
+            Wait::Forever => return Ok(None),
+            Wait::Until(deadline) => deadline,
+        };
+        if self.armed.is_some_and(|armed| armed <= deadline) {
+            return Ok(None);
+        }
+        let left = wait.left().unwrap_or_default();
+        if left.is_zero() {
             return Ok(Some(Duration::ZERO));
         }
-        if self.armed.is_none_or(|armed| deadline < armed) {
-            let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
-            let value = Itimerspec { it_interval: zero, it_value: left };
-            timerfd_settime(&self.timerfd, TimerfdTimerFlags::empty(), &value)?;
-            self.armed = Some(deadline);
-        }
+        let value = Itimerspec { it_interval: timespec(Duration::ZERO), it_value: timespec(left) };
+        timerfd_settime(&self.timerfd, TimerfdTimerFlags::empty(), &value)?;
+        self.armed = Some(deadline);
         Ok(None)
     }
 
