@@ -21,7 +21,8 @@ pub struct Remote(Arc<Shared>);
 struct Shared {
     queue: Mutex<Queue>,
     /// Whether there are posts, for the loop to look without the lock. One that it misses has woken
-    /// it: it looks again in the next turn.
+    /// it: it looks again in the next turn. In one order with the flag of a waker that is set
+    /// already, and so wakes nobody: whoever finds that set is seen here by who clears it.
     has_posts: AtomicBool,
 }
 
@@ -56,7 +57,7 @@ impl Remote {
             return Err(LoopError::Gone);
         };
         if queue.posts.is_empty() {
-            self.0.has_posts.store(true, Ordering::Release);
+            self.0.has_posts.store(true, Ordering::SeqCst);
             // Under the lock, which `close` takes too: no wake reaches a loop that has gone.
             waker.wake_by_ref();
         }
@@ -73,13 +74,13 @@ impl Remote {
 
     /// Whether nothing waits to be taken.
     pub(crate) fn is_empty(&self) -> bool {
-        !self.0.has_posts.load(Ordering::Acquire)
+        !self.0.has_posts.load(Ordering::SeqCst)
     }
 
     /// Exchanges what was posted for the empty `posts`.
     pub(crate) fn swap(&self, posts: &mut Vec<RemotePost>) {
         let mut queue = self.lock();
-        self.0.has_posts.store(false, Ordering::Release);
+        self.0.has_posts.store(false, Ordering::SeqCst);
         std::mem::swap(&mut queue.posts, posts);
     }
 
