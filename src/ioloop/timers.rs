@@ -163,7 +163,8 @@ impl<T> Timers<T> {
             self.move_node(slot);
             return TimerId { slot, seq };
         }
-        let new = Slot { seq, at, placed: at, index: 0, order, period, value };
+        let index = self.heap.len();
+        let new = Slot { seq, at, placed: at, index: index as u32, order, period, value };
         let mut slot = self.empty;
         if let Some(empty) = self.slots.get_mut(slot as usize) {
             self.empty = empty.index;
@@ -173,7 +174,12 @@ impl<T> Timers<T> {
             self.slots.push(new);
             self.few = self.slots.len() / 8;
         }
-        self.link(Node::new(at, order, slot));
+        let node = Node::new(at, order, slot);
+        self.heap.push(node);
+        // Most new timers are the latest too.
+        if index > 0 && node < self.heap[parent(index)] {
+            self.sift_up(index, node);
+        }
         TimerId { slot, seq }
     }
 
@@ -495,7 +501,7 @@ impl<T> Timers<T> {
     #[inline]
     fn sift_up(&mut self, mut index: usize, node: Node) {
         while index > 0 {
-            let parent = (index - 1) / ARITY;
+            let parent = parent(index);
             if self.heap[parent] < node {
                 break;
             }
@@ -538,6 +544,12 @@ impl<T> Timers<T> {
     }
 }
 
+#[inline]
+fn parent(index: usize) -> usize {
+    (index - 1) / ARITY
+}
+
+#[inline]
 fn children(index: usize) -> std::ops::Range<usize> {
     let first = index * ARITY + 1;
     first..first + ARITY
