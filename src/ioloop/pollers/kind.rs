@@ -29,7 +29,7 @@ pub enum PollerKind {
 
 impl PollerKind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Mio, Self::Polling, Self::Poll, Self::Select];
+    pub const ALL: &[Self] = &[Self::Mio, Self::Polling, Self::Poll, Self::Select];
 
     /// The environment variable that names the poller of all loops of a process that ask for none
     /// (pika's `SELECT_TYPE`): `mio`, `polling`, `poll` or `select`.
@@ -75,7 +75,7 @@ impl FromStr for PollerKind {
     type Err = ParametersError;
 
     fn from_str(name: &str) -> Result<Self, ParametersError> {
-        let kind = Self::ALL.into_iter().find(|kind| kind.name() == name);
+        let kind = Self::ALL.iter().copied().find(|kind| kind.name() == name);
         kind.ok_or_else(|| ParametersError::Invalid {
             name: Self::VARIABLE,
             reason: format!("there is no poller {name:?}: mio, polling, poll and select are there"),
