@@ -202,7 +202,7 @@ fn a_million_posts_of_four_threads_give_their_memory_back() {
 #[test]
 fn ten_thousand_descriptors_are_served_by_every_poller() {
     let allowed = raise_descriptor_limit();
-    for kind in PollerKind::ALL {
+    for &kind in PollerKind::ALL {
         // Some are the test's and the harness's.
         let most = if kind == PollerKind::Select { 1024 } else { allowed };
         let count = most.saturating_sub(64).min(10_000) as usize / 2 * 2;
