@@ -34,6 +34,12 @@ pub enum Error {
     /// The bytes stream was connected, but AMQP could not be opened over it.
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
+    /// Nothing came from the broker for two heartbeat intervals (pika's `AMQPHeartbeatTimeout`).
+    #[error("the broker is silent: nothing came for two heartbeat intervals of {interval:?}")]
+    HeartbeatTimeout {
+        /// The interval that was agreed on.
+        interval: Duration,
+    },
     /// The operating system refused something the event loop or a socket needs.
     #[error(transparent)]
     Io(#[from] IoError),

@@ -84,7 +84,9 @@ pub mod protocol;
 
 pub use adapters::*;
 pub use channel::{Body, Channel, Delivery, GetMessage, Message, ReturnedMessage};
-pub use connection::{Connection, ConnectionCallbacks, ConnectionParameters, PlainCredentials};
+pub use connection::{
+    Connection, ConnectionCallbacks, ConnectionParameters, Heartbeat, PlainCredentials,
+};
 pub use error::*;
 pub use io_services::{
     ConnectAttempt, Counters, FdHandler, FdKey, Interest, IoServices, Lookup, Ready,

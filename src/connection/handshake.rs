@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::event::Event;
+use super::heartbeat::Pulse;
 use super::machine::{Machine, State};
 use super::parameters::ConnectionParameters;
 use super::tuning::Limits;
@@ -64,8 +65,9 @@ impl Machine {
             Err(error) => return self.finish(error.into()),
         };
         let Limits { channel_max, frame_max } = self.limits;
-        // Heartbeats are off: none are sent yet, so none may be promised.
-        self.tell(&connection::TuneOk { channel_max, frame_max, heartbeat: 0 });
+        let heartbeat = self.parameters.heartbeat().agree(tune.heartbeat);
+        self.pulse = self.heard.and_then(|now| Pulse::new(heartbeat, now));
+        self.tell(&connection::TuneOk { channel_max, frame_max, heartbeat });
         let virtual_host = self.parameters.virtual_host().to_owned().into();
         self.tell(&connection::Open { virtual_host });
         self.state = State::Handshake(Phase::Open);

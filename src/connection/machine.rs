@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::channels::Channels;
 use super::event::Event;
 use super::handshake::Greeting;
+use super::heartbeat::{Beat, Pulse};
 use super::input::Input;
 use super::output::Output;
 use super::parameters::ConnectionParameters;
@@ -23,7 +24,7 @@ use crate::error::{
 };
 use crate::protocol::{
     DecodeMethod, EncodeMethod, FieldTable, Frame, FrameKind, Method, ShortStr, basic, channel,
-    connection, encode_method,
+    connection, encode_heartbeat, encode_method,
 };
 
 pub(super) enum State {
@@ -56,6 +57,10 @@ pub(crate) struct Machine {
     pub(super) server_properties: FieldTable<'static>,
     /// The instant by which the peer must have got through the handshake, or answered Close.
     pub(super) deadline: Option<Instant>,
+    /// From Tune on, if there are to be heartbeats.
+    pub(super) pulse: Option<Pulse>,
+    /// When something last came.
+    pub(super) heard: Option<Instant>,
     channels: Channels,
     pub(super) events: VecDeque<Event<'static>>,
 }
@@ -69,6 +74,8 @@ impl Machine {
             output: Output::default(),
             server_properties: FieldTable::default(),
             deadline: None,
+            pulse: None,
+            heard: None,
             channels: Channels::default(),
             events: VecDeque::new(),
         }
@@ -110,11 +117,33 @@ impl Machine {
     /// When [`deadline_passed`](Self::deadline_passed) is to be called.
     #[inline]
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.deadline
+        match (&self.pulse, self.deadline) {
+            (None, deadline) => deadline,
+            (Some(pulse), None) => Some(pulse.next()),
+            (Some(pulse), Some(deadline)) => Some(deadline.min(pulse.next())),
+        }
+    }
+
+    /// Bytes have come.
+    #[inline]
+    pub(crate) fn received(&mut self, now: Instant) {
+        self.heard = Some(now);
+        if let Some(pulse) = &mut self.pulse {
+            pulse.received();
+        }
+    }
+
+    /// Bytes of the output have left.
+    #[inline]
+    pub(crate) fn sent(&mut self) {
+        if let Some(pulse) = &mut self.pulse {
+            pulse.sent();
+        }
     }
 
     /// Acts on a deadline. Too early a call does nothing.
     pub(crate) fn deadline_passed(&mut self, now: Instant) {
+        self.beat(now);
         if self.deadline.take_if(|deadline| *deadline <= now).is_none() {
             return;
         }
@@ -133,6 +162,26 @@ impl Machine {
                 self.finish(error);
             }
             State::Connecting | State::Open | State::Closed => {}
+        }
+    }
+
+    fn beat(&mut self, now: Instant) {
+        let Some(pulse) = &mut self.pulse else { return };
+        let interval = pulse.interval();
+        match pulse.beat(now) {
+            Beat::Nothing => {}
+            // What waits to be sent will say as much, once the peer takes it.
+            Beat::Send if !self.output.is_empty() => {}
+            Beat::Send => encode_heartbeat(self.output.encoded()),
+            Beat::Dead => {
+                let error = match &self.state {
+                    State::Closing { reason, unsent: None } => {
+                        Error::ConnectionClosed(reason.clone())
+                    }
+                    _ => Error::HeartbeatTimeout { interval },
+                };
+                self.finish(error);
+            }
         }
     }
 
@@ -157,6 +206,7 @@ impl Machine {
             State::Open | State::Closing { .. } => true,
         };
         self.deadline = None;
+        self.pulse = None;
         for channel in self.channels.take_all() {
             channel.end(&error, &mut self.events);
         }

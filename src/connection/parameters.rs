@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::credentials::PlainCredentials;
+use super::heartbeat::Heartbeat;
 use crate::error::ParametersError;
 use crate::protocol::FieldTable;
 
@@ -34,6 +35,7 @@ pub struct ConnectionParameters {
     credentials: PlainCredentials,
     channel_max: u16,
     frame_max: u32,
+    heartbeat: Heartbeat,
     locale: String,
     socket_timeout: Option<Duration>,
     stack_timeout: Option<Duration>,
@@ -50,6 +52,7 @@ impl Default for ConnectionParameters {
             credentials: PlainCredentials::default(),
             channel_max: u16::MAX,
             frame_max: FRAME_MAX_MAXIMUM,
+            heartbeat: Heartbeat::default(),
             locale: "en_US".into(),
             socket_timeout: Some(Duration::from_secs(10)),
             stack_timeout: Some(Duration::from_secs(15)),
@@ -92,6 +95,11 @@ impl ConnectionParameters {
     /// The largest frame to agree to, in bytes. Default 131,072.
     pub fn frame_max(&self) -> u32 {
         self.frame_max
+    }
+
+    /// Which heartbeat interval to have. Default: what the broker suggests.
+    pub fn heartbeat(&self) -> Heartbeat {
+        self.heartbeat
     }
 
     /// The locale of the broker's texts. Default `en_US`.
@@ -168,6 +176,13 @@ impl ConnectionParameters {
         }
         self.frame_max = frame_max;
         Ok(self)
+    }
+
+    /// Sets which heartbeat interval to have. A connection whose peer is silent for two intervals
+    /// ends with [`Error::HeartbeatTimeout`](crate::Error::HeartbeatTimeout).
+    pub fn set_heartbeat(&mut self, heartbeat: Heartbeat) -> &mut Self {
+        self.heartbeat = heartbeat;
+        self
     }
 
     /// Sets the locale of the broker's texts. RabbitMQ knows `en_US` alone.

@@ -182,11 +182,17 @@ impl Session {
         let timer = services.add_timeout(deadline, move || {
             if let Some(session) = me.upgrade() {
                 session.timer.set(None);
-                session.machine.borrow_mut().deadline_passed(deadline);
-                session.resume();
+                session.on_deadline();
             }
         });
         self.timer.set(Some((deadline, timer)));
+    }
+
+    fn on_deadline(&self) {
+        if let Some(services) = self.services.upgrade() {
+            self.machine.borrow_mut().deadline_passed(services.now());
+            self.resume();
+        }
     }
 
     // Output.
@@ -200,7 +206,15 @@ impl Session {
 
     fn write(&self) {
         let Some(stream) = self.stream() else { return };
-        let written = stream.write(self.machine.borrow_mut().output());
+        let written = {
+            let mut machine = self.machine.borrow_mut();
+            let waiting = machine.output().len();
+            let written = stream.write(machine.output());
+            if machine.output().len() < waiting {
+                machine.sent();
+            }
+            written
+        };
         if written.is_err() {
             // The peer may have said why before it went: that is read first, from the loop.
             self.resume_later();
@@ -283,6 +297,9 @@ impl Session {
         tail.clear();
         self.tail.replace(tail);
         let received = fill(&mut bytes[kept..]);
+        if let (Received::Bytes(1..), Some(services)) = (&received, self.services.upgrade()) {
+            self.machine.borrow_mut().received(services.now());
+        }
         let filled = match &received {
             Received::Bytes(count) => kept + count,
             _ => kept,

@@ -7,6 +7,7 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::credentials::PlainCredentials;
+use super::heartbeat::Heartbeat;
 use super::parameters::ConnectionParameters;
 use crate::error::ParametersError;
 
@@ -16,8 +17,8 @@ impl FromStr for ConnectionParameters {
     /// Reads `amqp://user:password@host:port/vhost?key=value`. Everything but the scheme may be
     /// left out; user, password, host and virtual host are percent-decoded. No path means the
     /// virtual host `/`, a path of `/` alone the virtual host with the empty name, as RabbitMQ's
-    /// URI specification says. Keys: `channel_max`, `frame_max`, `locale`, `socket_timeout`,
-    /// `stack_timeout` (seconds).
+    /// URI specification says. Keys: `channel_max`, `frame_max`, `heartbeat` (seconds, to negotiate;
+    /// 0 for none), `locale`, `socket_timeout`, `stack_timeout` (seconds).
     ///
     /// # Errors
     /// [`Error::Parameters`](crate::Error::Parameters) for what cannot be read, for an unknown or
@@ -69,6 +70,10 @@ fn set_query(parameters: &mut ConnectionParameters, url: &Url) -> Result<(), Par
         match &*key {
             "channel_max" => parameters.set_channel_max(number(&key, &value)?)?,
             "frame_max" => parameters.set_frame_max(number(&key, &value)?)?,
+            "heartbeat" => parameters.set_heartbeat(match number(&key, &value)? {
+                0 => Heartbeat::Exactly(0),
+                seconds => Heartbeat::Negotiate(seconds),
+            }),
             "locale" => parameters.set_locale(value)?,
             "socket_timeout" => parameters.set_socket_timeout(Some(seconds(&key, &value)?))?,
             "stack_timeout" => parameters.set_stack_timeout(Some(seconds(&key, &value)?))?,
@@ -156,6 +161,9 @@ mod tests {
         assert_eq!((parameters.channel_max(), parameters.frame_max()), (7, 8192));
         assert_eq!(parameters.stack_timeout(), Some(Duration::from_millis(500)));
         assert_eq!(parameters.socket_timeout(), Some(Duration::from_secs(3)));
+        assert_eq!(parameters.heartbeat(), Heartbeat::Negotiate(0));
+        assert_eq!(read("amqp://h?heartbeat=9").heartbeat(), Heartbeat::Negotiate(9));
+        assert_eq!(read("amqp://h?heartbeat=0").heartbeat(), Heartbeat::Exactly(0));
     }
 
     #[test]

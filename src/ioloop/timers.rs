@@ -261,6 +261,7 @@ impl<T> Timers<T> {
         self.slots.truncate(used.map_or(0, |last| last + 1));
         self.slots.shrink_to(KEEP);
         self.heap.shrink_to(KEEP.max(2 * self.heap.len()));
+        self.due.shrink_to(KEEP);
         self.few = self.count / 2;
         // The lowest are taken first.
         self.empty = NO_SLOT;
@@ -314,7 +315,6 @@ impl<T> Timers<T> {
             }
         }
         self.due.clear();
-        self.due.shrink_to(KEEP);
         self.done = 0;
         None
     }
@@ -435,6 +435,7 @@ impl<T> Timers<T> {
         }
         self.give_up_spare();
         let (slots, due, exact) = (&self.slots, &mut self.due, self.exact);
+        due.reserve(self.heap.len());
         self.heap.retain_mut(|node| {
             if node.at() <= now && !exact {
                 let Slot { at, order, .. } = slots[node.slot() as usize];

@@ -12,6 +12,7 @@ mod content;
 mod cuts;
 mod deadlines;
 mod handshake;
+mod heartbeats;
 mod hostile;
 mod pair;
 mod publish;

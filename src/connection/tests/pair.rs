@@ -89,6 +89,9 @@ impl Pair {
 
     /// Bytes come, in one read.
     pub(super) fn feed(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.machine.received(self.now);
+        }
         self.unparsed.extend_from_slice(bytes);
         let buffer: Arc<[u8]> = Arc::from(std::mem::take(&mut self.unparsed));
         let mut input = Input::new(&buffer, buffer.len());
@@ -129,6 +132,9 @@ impl Pair {
             slices[..used].iter().for_each(|slice| sent.extend_from_slice(slice));
             let count = sent.len() - before;
             output.advance(count);
+        }
+        if !sent.is_empty() {
+            self.machine.sent();
         }
         sent
     }

@@ -29,7 +29,7 @@ fn every_sound_tune_is_answered_with_limits_that_hold_hazard_2() {
                 let mut pair = tuned(broker_channels, broker_frames, heartbeat);
                 let sent = pair.sent();
                 let (frame, _) = Frame::parse(&sent, 0).unwrap().unwrap();
-                let tune_ok = connection::TuneOk { channel_max, frame_max, heartbeat: 0 };
+                let tune_ok = connection::TuneOk { channel_max, frame_max, heartbeat };
                 let tune_ok = Method::Connection(connection::Method::TuneOk(tune_ok));
                 assert_eq!(Method::decode(frame.payload), Ok(tune_ok));
                 assert_eq!(broker::names(&sent), ["0 connection.tune-ok", "0 connection.open"]);
