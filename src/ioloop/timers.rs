@@ -429,11 +429,16 @@ impl<T> Timers<T> {
     /// Moves all that is due at once, if that is a good part of all: then to sort it and to make a
     /// new heap of the rest costs less than to take each out of the old. False: it was not done.
     fn sweep_due(&mut self, now: u64) -> bool {
-        let mut enough = (self.heap.len() / 8).max(ONE_BY_ONE);
+        let mut enough = (self.heap.len() / 16).max(ONE_BY_ONE);
         if !self.has_due_below(0, now, &mut enough) {
             return false;
         }
         self.give_up_spare();
+        if self.exact && self.due.is_empty() && self.heap.iter().all(|node| node.at() <= now) {
+            std::mem::swap(&mut self.heap, &mut self.due);
+            self.due.sort_unstable();
+            return true;
+        }
         let (slots, due, exact) = (&self.slots, &mut self.due, self.exact);
         due.reserve(self.heap.len());
         self.heap.retain_mut(|node| {

@@ -116,9 +116,10 @@ pub const SPECS: &[Spec] = &[
     spec("t1_reset_100k", Reset, 100_000, 1_000_000, 10_000),
     spec("t2_insert_fire_1k", InsertFire, 1_000, 400_000, 10_000),
     spec("t2_insert_fire_10k", InsertFire, 10_000, 400_000, 10_000),
-    spec("t2_insert_fire_100k", InsertFire, 100_000, 400_000, 100_000),
+    // Many batches: what the first takes from the system is not what is measured.
+    spec("t2_insert_fire_100k", InsertFire, 100_000, 2_000_000, 100_000),
     spec("t2_rearm_fire_1k", RearmFire, 1_000, 400_000, 10_000),
-    spec("t2_rearm_fire_100k", RearmFire, 100_000, 400_000, 100_000),
+    spec("t2_rearm_fire_100k", RearmFire, 100_000, 2_000_000, 100_000),
     spec("t4_lateness", Lateness, 0, 60, 0),
     spec("f1_ping_pong_socketpair", PingSocket, 2, 40_000, 2_000),
     spec("f1_ping_pong_eventfd", PingEventfd, 2, 40_000, 2_000),
