@@ -9,6 +9,7 @@
 //!
 //! Time is a number of nanoseconds here: nothing reads a clock.
 
+use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
@@ -54,6 +55,9 @@ impl TimerId {
 /// No slot has this number: in the due batch, of a timer that was removed or reset.
 const NO_SLOT: u32 = u32::MAX;
 
+/// Marks the sequence number of a periodic timer.
+const PERIODIC: u64 = 1 << 63;
+
 /// Deadline, order of creation and slot, in one number: so nodes are compared at once, and equal
 /// deadlines go in order of creation.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,10 +86,9 @@ impl Node {
     }
 }
 
-/// A cache line.
-#[repr(align(64))]
+/// Small, for there may be many: what few timers have is elsewhere.
 struct Slot<T> {
-    /// Of its timer; 0 if it has none.
+    /// Of its timer, with [`PERIODIC`]; 0 if it has none.
     seq: u64,
     /// The deadline.
     at: u64,
@@ -94,7 +97,6 @@ struct Slot<T> {
     /// The node's index in the heap; of an empty slot, the next empty one.
     index: u32,
     order: u32,
-    period: Option<Period>,
     /// Out while a periodic timer is being called.
     value: Option<T>,
 }
@@ -111,6 +113,8 @@ pub(crate) struct Timers<T> {
     empty: u32,
     /// How many slots have a timer.
     count: usize,
+    /// Of the periodic timers, by slot.
+    periods: HashMap<u32, Period>,
     /// The count at which it is worth a look whether slots can be given back.
     few: usize,
     last_seq: u64,
@@ -136,6 +140,7 @@ impl<T> Default for Timers<T> {
             spare: None,
             empty: NO_SLOT,
             count: 0,
+            periods: HashMap::new(),
             few: 0,
             last_seq: 0,
             next_order: 0,
@@ -155,16 +160,20 @@ impl<T> Timers<T> {
         self.next_order += 1;
         self.last_seq += 1;
         self.count += 1;
-        let (seq, order) = (self.last_seq, self.next_order);
+        let (mut seq, order) = (self.last_seq, self.next_order);
+        if period.is_some() {
+            seq |= PERIODIC;
+        }
         let value = Some(value);
         if let Some(slot) = self.spare.take() {
             let spare = &mut self.slots[slot as usize];
-            *spare = Slot { seq, at, order, period, value, ..*spare };
+            *spare = Slot { seq, at, order, value, ..*spare };
             self.move_node(slot);
+            self.periods.extend(period.map(|period| (slot, period)));
             return TimerId { slot, seq };
         }
         let index = self.heap.len();
-        let new = Slot { seq, at, placed: at, index: index as u32, order, period, value };
+        let new = Slot { seq, at, placed: at, index: index as u32, order, value };
         let mut slot = self.empty;
         if let Some(empty) = self.slots.get_mut(slot as usize) {
             self.empty = empty.index;
@@ -180,6 +189,7 @@ impl<T> Timers<T> {
         if index > 0 && node < self.heap[parent(index)] {
             self.sift_up(index, node);
         }
+        self.periods.extend(period.map(|period| (slot, period)));
         TimerId { slot, seq }
     }
 
@@ -195,6 +205,9 @@ impl<T> Timers<T> {
         slot.seq = 0;
         let value = slot.value.take();
         self.count -= 1;
+        if id.seq & PERIODIC != 0 {
+            self.periods.remove(&id.slot);
+        }
         if let Some(index) = due {
             self.due[index] = self.due[index].given_to(NO_SLOT);
             self.give_up(id.slot);
@@ -297,7 +310,11 @@ impl<T> Timers<T> {
         while let Some(&node) = self.due.get(self.done) {
             self.done += 1;
             let Some(slot) = self.slots.get_mut(node.slot() as usize) else { continue };
-            let Some(Period(period)) = slot.period else {
+            let period = match slot.seq & PERIODIC {
+                0 => None,
+                _ => self.periods.get(&node.slot()),
+            };
+            let Some(&Period(period)) = period else {
                 slot.seq = 0;
                 let value = slot.value.take();
                 self.count -= 1;
