@@ -9,7 +9,6 @@
 //!
 //! Time is a number of nanoseconds here: nothing reads a clock.
 
-use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
@@ -113,8 +112,8 @@ pub(crate) struct Timers<T> {
     empty: u32,
     /// How many slots have a timer.
     count: usize,
-    /// Of the periodic timers, by slot.
-    periods: HashMap<u32, Period>,
+    /// By slot, as far as there was ever a periodic timer; only those of periodic timers count.
+    periods: Vec<Period>,
     /// The count at which it is worth a look whether slots can be given back.
     few: usize,
     last_seq: u64,
@@ -140,7 +139,7 @@ impl<T> Default for Timers<T> {
             spare: None,
             empty: NO_SLOT,
             count: 0,
-            periods: HashMap::new(),
+            periods: Vec::new(),
             few: 0,
             last_seq: 0,
             next_order: 0,
@@ -169,7 +168,7 @@ impl<T> Timers<T> {
             let spare = &mut self.slots[slot as usize];
             *spare = Slot { seq, at, order, value, ..*spare };
             self.move_node(slot);
-            self.periods.extend(period.map(|period| (slot, period)));
+            self.set_period(slot, period);
             return TimerId { slot, seq };
         }
         let index = self.heap.len();
@@ -189,7 +188,7 @@ impl<T> Timers<T> {
         if index > 0 && node < self.heap[parent(index)] {
             self.sift_up(index, node);
         }
-        self.periods.extend(period.map(|period| (slot, period)));
+        self.set_period(slot, period);
         TimerId { slot, seq }
     }
 
@@ -205,9 +204,6 @@ impl<T> Timers<T> {
         slot.seq = 0;
         let value = slot.value.take();
         self.count -= 1;
-        if id.seq & PERIODIC != 0 {
-            self.periods.remove(&id.slot);
-        }
         if let Some(index) = due {
             self.due[index] = self.due[index].given_to(NO_SLOT);
             self.give_up(id.slot);
@@ -273,6 +269,8 @@ impl<T> Timers<T> {
         let used = self.slots.iter().rposition(|slot| slot.seq != 0);
         self.slots.truncate(used.map_or(0, |last| last + 1));
         self.slots.shrink_to(KEEP);
+        self.periods.truncate(self.slots.len());
+        self.periods.shrink_to(KEEP);
         self.heap.shrink_to(KEEP.max(2 * self.heap.len()));
         self.due.shrink_to(KEEP);
         self.few = self.count / 2;
@@ -312,7 +310,7 @@ impl<T> Timers<T> {
             let Some(slot) = self.slots.get_mut(node.slot() as usize) else { continue };
             let period = match slot.seq & PERIODIC {
                 0 => None,
-                _ => self.periods.get(&node.slot()),
+                _ => self.periods.get(node.slot() as usize),
             };
             let Some(&Period(period)) = period else {
                 slot.seq = 0;
@@ -377,6 +375,17 @@ impl<T> Timers<T> {
     fn node(&self, slot: u32) -> Node {
         let Slot { at, order, .. } = self.slots[slot as usize];
         Node::new(at, order, slot)
+    }
+
+    #[inline]
+    fn set_period(&mut self, slot: u32, period: Option<Period>) {
+        if let Some(period) = period {
+            let index = slot as usize;
+            if self.periods.len() <= index {
+                self.periods.resize(index + 1, period);
+            }
+            self.periods[index] = period;
+        }
     }
 
     /// Empties a slot that has neither a timer nor a node any more.
