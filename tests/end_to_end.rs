@@ -2,13 +2,10 @@
 
 mod support;
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::rc::Rc;
 
-use haypile::{
-    BasicProperties, Channel, Closed, ConnectionCallbacks, Error, Party, Result, basic, exchange,
-    queue, tx,
-};
+use haypile::{BasicProperties, Channel, Closed, Error, Party, Result, basic, exchange, queue, tx};
 use support::{Host, Log, broker, every_host};
 
 every_host!(
@@ -23,25 +20,9 @@ every_host!(
     a_hundred_channels_on_one_connection,
 );
 
-/// Connects, opens a channel, runs the scenario on it; the loop ends when the connection has.
+/// Runs a scenario on a channel of the broker's; gives how its connection ended.
 fn on_channel<H: Host>(host: &H, scenario: impl FnOnce(&Channel) + 'static) -> Error {
-    let ended = Rc::new(RefCell::new(None));
-    let (note, stop) = (Rc::clone(&ended), host.stopper());
-    let callbacks = ConnectionCallbacks::new()
-        .on_open(|connection| {
-            let opened = |channel: &Channel, opened: Result<()>| {
-                opened.expect("the channel opens");
-                scenario(channel);
-            };
-            connection.channel(None, opened).expect("the connection is open");
-        })
-        .on_close(move |_, reason| {
-            note.replace(Some(reason));
-            stop();
-        });
-    drop(host.connect(broker(), callbacks));
-    host.run();
-    ended.take().expect("the connection has ended")
+    support::on_channel(host, broker(), scenario)
 }
 
 fn assert_clean(ended: &Error) {

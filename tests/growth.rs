@@ -6,7 +6,7 @@
 mod support;
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::rc::Rc;
 
 use haypile::{
@@ -90,24 +90,7 @@ fn on_connection<H: Host>(next: impl FnOnce(&Channel) + 'static) {
         wire.open();
         assert!(wire.obey());
     });
-    let stop = host.stopper();
-    let ended = Rc::new(RefCell::new(None));
-    let end = Rc::clone(&ended);
-    let callbacks = ConnectionCallbacks::new()
-        .on_open(|connection| {
-            let opened = |channel: &Channel, opened: Result<()>| {
-                opened.unwrap();
-                next(channel);
-            };
-            connection.channel(None, opened).unwrap();
-        })
-        .on_close(move |_, error| {
-            end.replace(Some(error));
-            stop();
-        });
-    host.connect(peer.parameters(), callbacks);
-    host.run();
-    let ended = ended.take().expect("it has ended").to_string();
+    let ended = support::on_channel(&host, peer.parameters(), next).to_string();
     assert_eq!(ended, "connection closed by this client: (200) the test is done");
     peer.join();
 }

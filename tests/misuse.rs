@@ -65,23 +65,7 @@ fn on_channel<H: Host>(scenario: impl FnOnce(&Channel) + 'static) {
         wire.open();
         assert!(wire.obey(), "the connection was not closed");
     });
-    let (stop, ended) = (host.stopper(), Rc::new(RefCell::new(None)));
-    let end = Rc::clone(&ended);
-    let callbacks = ConnectionCallbacks::new()
-        .on_open(|connection| {
-            let opened = |channel: &Channel, opened: Result<()>| {
-                opened.unwrap();
-                scenario(channel);
-            };
-            connection.channel(None, opened).unwrap();
-        })
-        .on_close(move |_, error| {
-            end.replace(Some(error));
-            stop();
-        });
-    host.connect(peer.parameters(), callbacks);
-    host.run();
-    let ended = ended.take().expect("it has ended");
+    let ended = support::on_channel(&host, peer.parameters(), scenario);
     assert!(ended.to_string().ends_with("by this client: (200) done"), "{ended}");
     peer.join();
 }

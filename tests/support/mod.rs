@@ -8,7 +8,7 @@ pub mod peers;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use haypile::{Connection, ConnectionParameters};
+use haypile::{Channel, Connection, ConnectionCallbacks, ConnectionParameters, Error, Result};
 
 pub use hosts::Host;
 pub(crate) use hosts::every_host;
@@ -18,6 +18,32 @@ pub fn broker() -> ConnectionParameters {
     let url = std::env::var("AMQP_URL")
         .expect("AMQP_URL names no broker: run the tests by scripts/with-broker");
     url.parse().expect("AMQP_URL is a URL")
+}
+
+/// Connects, opens a channel, runs the scenario on it, until the connection has ended; gives the
+/// reason.
+pub fn on_channel<H: Host>(
+    host: &H,
+    parameters: ConnectionParameters,
+    scenario: impl FnOnce(&Channel) + 'static,
+) -> Error {
+    let ended = Rc::new(RefCell::new(None));
+    let (note, stop) = (Rc::clone(&ended), host.stopper());
+    let callbacks = ConnectionCallbacks::new()
+        .on_open(|connection| {
+            let opened = |channel: &Channel, opened: Result<()>| {
+                opened.expect("the channel opens");
+                scenario(channel);
+            };
+            connection.channel(None, opened).expect("the connection is open");
+        })
+        .on_close(move |_, reason| {
+            note.replace(Some(reason));
+            stop();
+        });
+    drop(host.connect(parameters, callbacks));
+    host.run();
+    ended.take().expect("the connection has ended")
 }
 
 /// A list that closures of a test write to.
