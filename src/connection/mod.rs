@@ -3,15 +3,19 @@
 
 mod callbacks;
 mod channels;
+mod closing;
 mod credentials;
+mod delivering;
 mod event;
 mod handle;
 mod handshake;
 mod heartbeat;
 mod input;
+mod lent;
 mod machine;
 mod output;
 mod parameters;
+mod receiving;
 mod session;
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,146 @@
+//! What happened is told to the user's closures, with nothing borrowed.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
+
+use super::callbacks::ConnectionCallbacks;
+use super::event::Event;
+use super::lent::{Lent, LentList};
+use super::session::Session;
+use crate::channel::{Channel, ChannelId, Observers};
+use crate::error::{Closed, Error, Party};
+use crate::ioloop::LoopCore;
+
+impl Session {
+    pub(super) fn deliver(&self, core: &Rc<LoopCore>, event: Event<'_>) {
+        match event {
+            Event::Delivered { channel, consumer, on_message, delivery } => {
+                let mut lent =
+                    Lent { session: self, channel, consumer, on_message: Some(on_message) };
+                let handle = self.channel(channel);
+                self.call(core, || {
+                    if let Some(on_message) = &mut lent.on_message {
+                        on_message(&handle, &delivery);
+                    }
+                });
+            }
+            Event::Replied { channel, callback, result } => {
+                let channel = self.channel(channel);
+                self.call(core, || callback(&channel, result));
+            }
+            Event::Got { channel, callback, result } => {
+                let channel = self.channel(channel);
+                self.call(core, || callback(&channel, result));
+            }
+            Event::Returned { channel, message } => {
+                let told = self.observe(core, channel, |o| &mut o.on_return, |f, c| f(c, &message));
+                if !told {
+                    let method = message.method();
+                    log::warn!(
+                        "a message came back: ({}) {}",
+                        method.reply_code,
+                        method.reply_text
+                    );
+                }
+            }
+            Event::Cancelled { channel, consumer_tag } => {
+                let told =
+                    self.observe(core, channel, |o| &mut o.on_cancel, |f, c| f(c, &consumer_tag));
+                if !told {
+                    log::warn!("the broker cancelled the consumer {consumer_tag}");
+                }
+            }
+            Event::ChannelClosed { channel, callbacks, error } => {
+                if callbacks.is_empty() && error_of_the_broker(&error) {
+                    log::warn!("channel {}: {error}", channel.number);
+                }
+                let (channel, error) = (&self.channel(channel), &error);
+                let calls = callbacks.into_iter().map(|call| || call(channel, error.clone()));
+                self.call_each(core, calls);
+            }
+            Event::Opened => {
+                let on_open = self.callbacks.borrow_mut().on_open.take();
+                if let Some(on_open) = on_open {
+                    self.call(core, || on_open(&self.connection()));
+                }
+            }
+            Event::Closed { error, was_open } => self.closed(core, error, was_open),
+            Event::Released(closures) => self.call(core, || drop(closures)),
+        }
+    }
+
+    /// Calls a user's closure. On a loop that must not unwind, a panic ends the connection.
+    #[inline]
+    pub(super) fn call(&self, core: &LoopCore, call: impl FnOnce()) {
+        debug_assert!(
+            self.machine.try_borrow_mut().is_ok(),
+            "a callback with the machine borrowed"
+        );
+        if let Err(message) = core.call_user(call) {
+            self.machine.borrow_mut().panicked(message);
+        }
+    }
+
+    /// Calls user's closures. Where a panic unwinds, it goes on when all have been called: those
+    /// behind the one that panicked would not be called again. Of several panics, the first.
+    fn call_each(&self, core: &LoopCore, calls: impl Iterator<Item = impl FnOnce()>) {
+        let mut first = None;
+        for call in calls {
+            let called = catch_unwind(AssertUnwindSafe(|| self.call(core, call)));
+            first = first.or(called.err());
+        }
+        if let Some(panic) = first {
+            resume_unwind(panic);
+        }
+    }
+
+    /// Calls every closure of a list that the channel keeps; they go back to their place, before
+    /// those that came meanwhile. Returns whether there was one.
+    fn observe<F: 'static>(
+        &self,
+        core: &LoopCore,
+        channel: ChannelId,
+        list: fn(&mut Observers) -> &mut Vec<F>,
+        call: impl Fn(&mut F, &Channel),
+    ) -> bool {
+        let taken = match self.machine.borrow_mut().channel_mut(channel) {
+            Some(state) => std::mem::take(list(&mut state.observers)),
+            None => Vec::new(),
+        };
+        let mut lent = LentList { session: self, channel, list, closures: taken };
+        let (handle, call) = (&self.channel(channel), &call);
+        let calls = lent.closures.iter_mut().map(|closure| || call(closure, handle));
+        self.call_each(core, calls);
+        !lent.closures.is_empty()
+    }
+
+    /// The connection has ended: the stream goes first, then the user is told, then everything is
+    /// released.
+    fn closed(&self, core: &LoopCore, error: Error, was_open: bool) {
+        self.write();
+        self.take_down();
+        let services = self.services.upgrade();
+        let released = services.as_ref().zip(self.key.take()).map(|(s, key)| s.release(key));
+        let ConnectionCallbacks { on_open, on_open_error, on_close } = self.callbacks.take();
+        let (told, untold) =
+            if was_open { (on_close, on_open_error) } else { (on_open_error, on_close) };
+        match told {
+            Some(told) => self.call(core, || told(&self.connection(), error)),
+            None if !was_open => {
+                if let Some(services) = services {
+                    services.unhandled_error(error);
+                }
+            }
+            None if !matches!(error, Error::ConnectionClosed(Closed { by: Party::Client, .. })) => {
+                log::error!("{error}");
+            }
+            None => {}
+        }
+        self.call(core, || drop((on_open, untold)));
+        drop(released);
+    }
+}
+
+fn error_of_the_broker(error: &Error) -> bool {
+    matches!(error, Error::ChannelClosed(Closed { by: Party::Broker, .. }))
+}

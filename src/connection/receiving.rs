@@ -1,0 +1,189 @@
+//! What the broker sends: frames are cut and find the channel that they are for.
+
+use super::event::Event;
+use super::handshake::Greeting;
+use super::input::Input;
+use super::machine::{Machine, State};
+use crate::channel::{Lookahead, Outcome, Wire, look_ahead};
+use crate::error::{Closed, Error, Party, Phase, ProtocolError};
+use crate::protocol::{DecodeMethod, Frame, FrameKind, Method, basic, connection};
+
+/// What parsing came to.
+#[expect(clippy::large_enum_variant, reason = "returned and taken apart at once, never kept")]
+pub(super) enum Cut<'b> {
+    Event(Event<'b>),
+    /// Something was consumed; perhaps events were queued.
+    Progress,
+    NeedMore,
+}
+
+impl Machine {
+    pub(super) fn cut<'b>(&mut self, input: &mut Input<'b>) -> Result<Cut<'b>, ProtocolError> {
+        let rest = input.rest();
+        if matches!(self.state, State::Handshake(Phase::Protocol)) {
+            match super::handshake::greeting(rest) {
+                Greeting::Frame => {}
+                Greeting::Cut => return Ok(Cut::NeedMore),
+                Greeting::Refused(error) => {
+                    self.finish(error.into());
+                    return Ok(Cut::Progress);
+                }
+            }
+        }
+        let Some((frame, size)) = Frame::parse(rest, self.limits.frame_max)? else {
+            return Ok(Cut::NeedMore);
+        };
+        match frame.kind {
+            FrameKind::Heartbeat => input.consume(size),
+            _ if frame.channel != 0
+                && matches!(self.state, State::Closing { unsent: None, .. }) =>
+            {
+                input.consume(size);
+                self.cut_after_close(frame);
+            }
+            FrameKind::Method if frame.channel == 0 => {
+                input.consume(size);
+                self.on_connection_method(Method::decode(frame.payload)?)?;
+            }
+            FrameKind::Method => return self.cut_method(input, frame, size),
+            FrameKind::Header | FrameKind::Body => {
+                input.consume(size);
+                let is_header = frame.kind == FrameKind::Header;
+                return self.on_content_frame(frame, is_header);
+            }
+        }
+        Ok(Cut::Progress)
+    }
+
+    #[inline]
+    fn cut_method<'b>(
+        &mut self,
+        input: &mut Input<'b>,
+        frame: Frame<'b>,
+        size: usize,
+    ) -> Result<Cut<'b>, ProtocolError> {
+        // Deliver is nearly all that comes on a busy connection: it takes the short way.
+        let method = match frame.payload {
+            [0, 60, 0, 60, arguments @ ..] => {
+                let deliver = basic::Deliver::decode(arguments)?;
+                Method::Basic(basic::Method::Deliver(deliver))
+            }
+            payload => Method::decode(payload)?,
+        };
+        let frame_max = self.limits.frame_max;
+        self.ensure_serving(frame.channel, &method)?;
+        let Some(channel) = self.channels.at_mut(frame.channel) else {
+            log::debug!("dropped {} for channel {}", method.name(), frame.channel);
+            input.consume(size);
+            return Ok(Cut::Progress);
+        };
+        let mut wire = Wire { output: &mut self.output, events: &mut self.events, frame_max };
+        match channel.on_method(&mut wire, method)? {
+            Outcome::Content(method) => match look_ahead(input, size, frame.channel, frame_max)? {
+                Lookahead::Cut => return Ok(Cut::NeedMore),
+                Lookahead::InParts => {
+                    input.consume(size);
+                    channel.begin_content(method);
+                }
+                Lookahead::Whole(content, content_size) => {
+                    input.consume(size + content_size);
+                    let event = channel.on_content(&mut wire, method, content);
+                    return Ok(self.told(event));
+                }
+            },
+            Outcome::Nothing => input.consume(size),
+            Outcome::Event(event) => {
+                input.consume(size);
+                return Ok(self.told(Some(event)));
+            }
+            Outcome::Ended(error) => {
+                input.consume(size);
+                if let Some(channel) = self.channels.remove(frame.channel) {
+                    channel.end(&error, &mut self.events);
+                }
+                self.close_if_idle();
+            }
+        }
+        Ok(Cut::Progress)
+    }
+
+    fn told<'b>(&mut self, event: Option<Event<'b>>) -> Cut<'b> {
+        self.close_if_idle();
+        let closing = self.is_closing();
+        match event {
+            // A cancelled operation never calls back, and close cancels all consumers.
+            Some(Event::Delivered { channel, consumer, on_message, .. }) if closing => {
+                let unused = self.give_back(channel, consumer, on_message);
+                self.events.extend(unused.map(|unused| Event::Released(Box::new(unused))));
+                Cut::Progress
+            }
+            Some(Event::Replied { channel, callback, result }) if closing => {
+                Cut::Event(Event::Replied { channel, callback, result: self.while_closing(result) })
+            }
+            Some(event) => Cut::Event(event),
+            None => Cut::Progress,
+        }
+    }
+
+    fn on_content_frame<'b>(
+        &mut self,
+        frame: Frame<'b>,
+        is_header: bool,
+    ) -> Result<Cut<'b>, ProtocolError> {
+        let unexpected = if is_header { "content header" } else { "content body" };
+        if frame.channel == 0 || matches!(self.state, State::Handshake(_)) {
+            let channel = frame.channel;
+            return Err(ProtocolError::UnexpectedFrame { channel, frame: unexpected });
+        }
+        let frame_max = self.limits.frame_max;
+        let mut wire = Wire { output: &mut self.output, events: &mut self.events, frame_max };
+        let Some(channel) = self.channels.at_mut(frame.channel) else {
+            return Ok(Cut::Progress);
+        };
+        let event = channel.on_content_frame(&mut wire, is_header, frame.payload)?;
+        Ok(self.told(event))
+    }
+
+    /// Channels have nothing to say before the connection is open.
+    fn ensure_serving(&self, channel: u16, method: &Method<'_>) -> Result<(), ProtocolError> {
+        match self.state {
+            State::Open | State::Closing { .. } => Ok(()),
+            _ => Err(ProtocolError::UnexpectedMethod { channel, method: method.name() }),
+        }
+    }
+
+    fn on_connection_method(&mut self, method: Method<'_>) -> Result<(), ProtocolError> {
+        let unexpected = ProtocolError::UnexpectedMethod { channel: 0, method: method.name() };
+        let Method::Connection(method) = method else { return Err(unexpected) };
+        match (method, &self.state) {
+            (connection::Method::Close(close), State::Handshake(phase)) => {
+                let error = super::handshake::refusal(*phase, &self.parameters, &close);
+                self.tell(&connection::CloseOk {});
+                self.finish(error);
+            }
+            (connection::Method::Close(close), _) => {
+                let reason = Closed {
+                    by: Party::Broker,
+                    reply_code: close.reply_code,
+                    reply_text: close.reply_text.to_string(),
+                    cause: (close.class_id, close.method_id),
+                };
+                self.tell(&connection::CloseOk {});
+                self.finish(Error::ConnectionClosed(reason));
+            }
+            (connection::Method::CloseOk(_), State::Closing { reason, unsent: None }) => {
+                let error = Error::ConnectionClosed(reason.clone());
+                self.finish(error);
+            }
+            (_, State::Closing { unsent: None, .. }) => {}
+            (method, State::Handshake(phase)) => {
+                let phase = *phase;
+                return self.on_handshake_method(phase, method, unexpected);
+            }
+            // The client does not announce that it understands these; they do no harm.
+            (connection::Method::Blocked(_) | connection::Method::Unblocked(_), _) => {}
+            _ => return Err(unexpected),
+        }
+        Ok(())
+    }
+}
