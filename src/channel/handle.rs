@@ -4,8 +4,8 @@ use std::rc::{Rc, Weak};
 
 use super::callbacks::{Completion, OnMessage};
 use super::message::{Body, Delivery, GetMessage, ReturnedMessage};
-use super::state::{ChannelId, ChannelState, Observers, Wire};
-use crate::connection::{Connection, Session};
+use super::state::{ChannelId, ChannelState, Observers};
+use crate::connection::{Connection, Session, Wire};
 use crate::error::{Error, Misuse, ProtocolError, PublishError, Result};
 use crate::protocol::{
     BasicProperties, EncodeMethod, Method, ReplyMethod, Request, ShortStr, basic, channel,
@@ -63,11 +63,11 @@ impl Channel {
     #[inline]
     fn work<R, E: From<Misuse>>(
         &self,
-        work: impl FnOnce(&mut ChannelState, &mut Wire<'_>) -> Result<R, E>,
+        work: impl FnOnce(&mut ChannelState, &mut Wire) -> Result<R, E>,
     ) -> Result<R, E> {
         self.session()?.with(|machine| {
-            let (channel, mut wire) = machine.open_channel_mut(self.id)?;
-            work(channel, &mut wire)
+            let (channel, wire) = machine.open_channel_mut(self.id)?;
+            work(channel, wire)
         })
     }
 

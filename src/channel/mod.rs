@@ -15,4 +15,4 @@ pub(crate) use content::{Lookahead, look_ahead};
 pub use handle::Channel;
 pub(crate) use message::Part;
 pub use message::{Body, Delivery, GetMessage, Message, ReturnedMessage};
-pub(crate) use state::{ChannelId, ChannelState, Observers, Outcome, Wire, broker_closed_channel};
+pub(crate) use state::{ChannelId, ChannelState, Observers, Outcome, broker_closed_channel};

@@ -9,7 +9,7 @@ use crate::protocol::{
 };
 
 /// Encodes method, header and bodies behind what is in `output`, or nothing on `Err`. A body that
-/// goes by reference is taken, others are the caller's to drop.
+/// goes by reference is taken, others are the caller's to drop. Gives how many frames it took.
 #[inline]
 pub(crate) fn encode_publish(
     output: &mut Output,
@@ -18,7 +18,7 @@ pub(crate) fn encode_publish(
     method: &basic::Publish<'_>,
     properties: &BasicProperties<'_>,
     body: &mut Body<'_>,
-) -> Result<(), PublishError> {
+) -> Result<u64, PublishError> {
     let length = body.as_slice().len();
     let encoded = output.encoded();
     let start = encoded.len();
@@ -32,23 +32,29 @@ pub(crate) fn encode_publish(
     match &mut body.0 {
         BodyBytes::Shared(bytes) if length > BY_REFERENCE => {
             let mut rest = std::mem::take(bytes);
+            let mut frames = 2;
             while !rest.is_empty() {
                 let part = rest.split_to(rest.len().min(chunk));
                 begin_body_frame(output.encoded(), channel, part.len() as u32);
                 output.push_body(part);
                 end_frame(output.encoded());
+                frames += 1;
             }
+            Ok(frames)
         }
-        BodyBytes::Shared(bytes) => encode_bodies(output.encoded(), channel, chunk, bytes),
-        BodyBytes::Borrowed(bytes) => encode_bodies(output.encoded(), channel, chunk, bytes),
+        BodyBytes::Shared(bytes) => Ok(2 + encode_bodies(output.encoded(), channel, chunk, bytes)),
+        BodyBytes::Borrowed(bytes) => {
+            Ok(2 + encode_bodies(output.encoded(), channel, chunk, bytes))
+        }
     }
-    Ok(())
 }
 
 #[inline]
-fn encode_bodies(encoded: &mut Vec<u8>, channel: u16, chunk: usize, body: &[u8]) {
-    encoded.reserve(body.len() + body.len().div_ceil(chunk) * FRAME_OVERHEAD);
+fn encode_bodies(encoded: &mut Vec<u8>, channel: u16, chunk: usize, body: &[u8]) -> u64 {
+    let frames = body.len().div_ceil(chunk);
+    encoded.reserve(body.len() + frames * FRAME_OVERHEAD);
     for part in body.chunks(chunk) {
         encode_body_frame(encoded, channel, part);
     }
+    frames as u64
 }

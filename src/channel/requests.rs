@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 
 use super::callbacks::Completion;
-use crate::connection::Output;
+use crate::connection::{Output, Wire};
 use crate::protocol::{EncodeError, EncodeMethod, encode_method, tx};
 
 /// A request that has no reply yet.
@@ -44,6 +44,16 @@ enum Queued {
     Content(Output),
 }
 
+impl Queued {
+    /// How many bytes of it wait.
+    fn len(&self) -> usize {
+        match self {
+            Self::Request(_, encoded) => encoded.len(),
+            Self::Content(content) => content.len(),
+        }
+    }
+}
+
 /// The FIFO of a channel.
 #[derive(Default)]
 pub(crate) struct Requests {
@@ -61,35 +71,53 @@ impl Requests {
     /// only if there is no error, so that the caller can drop it with nothing borrowed.
     pub(crate) fn push<M: EncodeMethod>(
         &mut self,
-        output: &mut Output,
-        frame_max: u32,
+        wire: &mut Wire,
         channel: u16,
         method: &M,
         completion: &mut Option<Completion>,
     ) -> Result<(), EncodeError> {
         let ids = (M::CLASS_ID, M::METHOD_ID);
         if self.is_idle() {
-            encode_method(output.encoded(), frame_max, channel, method)?;
+            wire.send(channel, method)?;
             self.on_wire = completion.take().map(|completion| Pending { ids, completion });
         } else {
             let mut encoded = Vec::new();
-            encode_method(&mut encoded, frame_max, channel, method)?;
+            encode_method(&mut encoded, wire.limits.frame_max, channel, method)?;
+            wire.deferred += encoded.len();
+            wire.frames += 1;
             let request = completion.take().map(|completion| Pending { ids, completion });
             self.queue.extend(request.map(|pending| Queued::Request(pending, encoded)));
         }
         Ok(())
     }
 
-    /// Where publishes and acknowledgements are to be encoded so that they keep their place.
+    /// Has publishes and acknowledgements encoded where they keep their place. `encode` gives how
+    /// many frames it has encoded, which are none on `Err`.
     #[inline]
-    pub(crate) fn content<'o>(&'o mut self, output: &'o mut Output) -> &'o mut Output {
+    pub(crate) fn put<E>(
+        &mut self,
+        wire: &mut Wire,
+        encode: impl FnOnce(&mut Output, u32) -> Result<u64, E>,
+    ) -> Result<(), E> {
         let straight = match &self.on_wire {
             None => true,
             Some(pending) => self.queue.is_empty() && !pending.holds_content(),
         };
-        if straight {
-            return output;
-        }
+        let frame_max = wire.limits.frame_max;
+        wire.frames += if straight {
+            encode(&mut wire.output, frame_max)?
+        } else {
+            let content = self.waiting_content();
+            let before = content.len();
+            let frames = encode(content, frame_max)?;
+            wire.deferred += content.len() - before;
+            frames
+        };
+        Ok(())
+    }
+
+    /// The content at the end of the queue, behind all that waits.
+    fn waiting_content(&mut self) -> &mut Output {
         if !matches!(self.queue.back(), Some(Queued::Content(_))) {
             self.queue.push_back(Queued::Content(Output::default()));
         }
@@ -100,14 +128,14 @@ impl Requests {
     }
 
     /// Takes the request that this reply completes, and sends what waited behind it.
-    pub(crate) fn complete(&mut self, reply: (u16, u16), output: &mut Output) -> Option<Pending> {
+    pub(crate) fn complete(&mut self, reply: (u16, u16), wire: &mut Wire) -> Option<Pending> {
         let pending = self.on_wire.take_if(|pending| pending.is_answered_by(reply))?;
-        self.pump(output);
+        self.pump(wire);
         Some(pending)
     }
 
     /// Sends from the front of the queue whatever no longer has to wait.
-    fn pump(&mut self, output: &mut Output) {
+    fn pump(&mut self, wire: &mut Wire) {
         while let Some(next) = self.queue.front() {
             let may_leave = match (next, &self.on_wire) {
                 (_, None) => true,
@@ -117,10 +145,12 @@ impl Requests {
             if !may_leave {
                 break;
             }
-            match self.queue.pop_front() {
-                Some(Queued::Content(content)) => output.append(content),
+            let next = self.queue.pop_front();
+            wire.deferred -= next.as_ref().map_or(0, Queued::len);
+            match next {
+                Some(Queued::Content(content)) => wire.output.append(content),
                 Some(Queued::Request(pending, encoded)) => {
-                    output.encoded().extend_from_slice(&encoded);
+                    wire.output.encoded().extend_from_slice(&encoded);
                     self.on_wire = Some(pending);
                 }
                 None => {}
@@ -134,10 +164,11 @@ impl Requests {
     }
 
     /// Gives up: the requests that wait, in order, and what was to be sent between them.
-    pub(crate) fn take_all(&mut self) -> (Vec<Pending>, Vec<Output>) {
+    pub(crate) fn take_all(&mut self, wire: &mut Wire) -> (Vec<Pending>, Vec<Output>) {
         let mut waiting = Vec::from_iter(self.on_wire.take());
         let mut unsent = Vec::new();
         for queued in std::mem::take(&mut self.queue) {
+            wire.deferred -= queued.len();
             match queued {
                 Queued::Request(pending, _) => waiting.push(pending),
                 Queued::Content(content) => unsent.push(content),

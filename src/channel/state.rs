@@ -1,17 +1,15 @@
 //! One channel as a state machine without I/O: methods and content in, events out.
 
-use std::collections::VecDeque;
-
 use super::callbacks::{Completion, OnCancel, OnClose, OnMessage, OnReturn};
 use super::consumers::Consumers;
 use super::content::{Assembly, Content, ContentMethod};
 use super::message::Body;
 use super::publish::encode_publish;
 use super::requests::Requests;
-use crate::connection::{Event, Output};
+use crate::connection::{Event, Wire};
 use crate::error::{Closed, Error, Misuse, Party, ProtocolError, PublishError};
 use crate::protocol::{
-    BasicProperties, EncodeMethod, Method, ShortStr, basic, channel, encode_method,
+    BasicProperties, EncodeError, EncodeMethod, Method, ShortStr, basic, channel, encode_method,
 };
 
 /// A channel's number, and which of those that had the number.
@@ -27,13 +25,6 @@ enum State {
     Open,
     /// The user has closed it: Close is on the wire, or waits behind requests.
     Closing(Closed),
-}
-
-/// What a channel works on of its connection.
-pub(crate) struct Wire<'m> {
-    pub(crate) output: &'m mut Output,
-    pub(crate) events: &'m mut VecDeque<Event<'static>>,
-    pub(crate) frame_max: u32,
 }
 
 /// What a method did to its channel.
@@ -70,7 +61,7 @@ impl ChannelState {
     /// A channel whose Open is sent.
     pub(crate) fn open(
         id: ChannelId,
-        wire: &mut Wire<'_>,
+        wire: &mut Wire,
         on_open: &mut Option<Completion>,
     ) -> Result<Self, Misuse> {
         let mut channel = Self {
@@ -105,18 +96,17 @@ impl ChannelState {
 
     fn send<M: EncodeMethod>(
         &mut self,
-        wire: &mut Wire<'_>,
+        wire: &mut Wire,
         method: &M,
         completion: &mut Option<Completion>,
     ) -> Result<(), Misuse> {
-        let (number, frame_max) = (self.id.number, wire.frame_max);
-        Ok(self.requests.push(wire.output, frame_max, number, method, completion)?)
+        Ok(self.requests.push(wire, self.id.number, method, completion)?)
     }
 
     /// Sends a synchronous method, now or in its turn. `completion` is taken only on success.
     pub(crate) fn request<M: EncodeMethod>(
         &mut self,
-        wire: &mut Wire<'_>,
+        wire: &mut Wire,
         method: &M,
         completion: &mut Option<Completion>,
     ) -> Result<(), Misuse> {
@@ -128,27 +118,36 @@ impl ChannelState {
     #[inline]
     pub(crate) fn tell<M: EncodeMethod>(
         &mut self,
-        wire: &mut Wire<'_>,
+        wire: &mut Wire,
         method: &M,
     ) -> Result<(), Misuse> {
         self.ensure_open()?;
-        let output = self.requests.content(wire.output);
-        encode_method(output.encoded(), wire.frame_max, self.id.number, method)?;
-        Ok(())
+        Ok(self.put(wire, method)?)
+    }
+
+    #[inline]
+    fn put<M: EncodeMethod>(&mut self, wire: &mut Wire, method: &M) -> Result<(), EncodeError> {
+        let number = self.id.number;
+        self.requests.put(wire, |output, frame_max| {
+            encode_method(output.encoded(), frame_max, number, method)?;
+            Ok(1)
+        })
     }
 
     /// Sends a message, in its place behind waiting requests; gives its number on this channel.
     #[inline]
     pub(crate) fn publish(
         &mut self,
-        wire: &mut Wire<'_>,
+        wire: &mut Wire,
         method: &basic::Publish<'_>,
         properties: &BasicProperties<'_>,
         body: &mut Body<'_>,
     ) -> Result<u64, PublishError> {
         self.ensure_open()?;
-        let output = self.requests.content(wire.output);
-        encode_publish(output, self.id.number, wire.frame_max, method, properties, body)?;
+        let number = self.id.number;
+        self.requests.put(wire, |output, frame_max| {
+            encode_publish(output, number, frame_max, method, properties, body)
+        })?;
         self.published += 1;
         Ok(self.published)
     }
@@ -157,7 +156,7 @@ impl ChannelState {
     /// The closures are taken only on success.
     pub(crate) fn consume(
         &mut self,
-        wire: &mut Wire<'_>,
+        wire: &mut Wire,
         mut method: basic::Consume<'_>,
         on_message: &mut Option<OnMessage>,
         completion: &mut Option<Completion>,
@@ -179,7 +178,7 @@ impl ChannelState {
     /// Cancels a consumer: its closure is called no more. `completion` is taken only on success.
     pub(crate) fn cancel(
         &mut self,
-        wire: &mut Wire<'_>,
+        wire: &mut Wire,
         method: &basic::Cancel<'_>,
         completion: &mut Option<Completion>,
     ) -> Result<(), Misuse> {
@@ -196,7 +195,7 @@ impl ChannelState {
     /// Closes the channel once what waits is answered.
     pub(crate) fn close(
         &mut self,
-        wire: &mut Wire<'_>,
+        wire: &mut Wire,
         reply_code: u16,
         reply_text: ShortStr<'_>,
     ) -> Result<(), Misuse> {
@@ -218,7 +217,7 @@ impl ChannelState {
     /// Takes a method that the broker sent on this channel.
     pub(crate) fn on_method<'b>(
         &mut self,
-        wire: &mut Wire<'_>,
+        wire: &mut Wire,
         method: Method<'b>,
     ) -> Result<Outcome<'b>, ProtocolError> {
         let channel = self.id.number;
@@ -232,7 +231,7 @@ impl ChannelState {
                 Ok(self.closed_by_broker(wire, close))
             }
             Method::Channel(channel::Method::CloseOk(_)) if close_is_sent => {
-                self.requests.complete(method.ids(), wire.output);
+                self.requests.complete(method.ids(), wire);
                 match &self.state {
                     State::Closing(reason) => {
                         Ok(Outcome::Ended(Error::ChannelClosed(reason.clone())))
@@ -246,7 +245,7 @@ impl ChannelState {
             Method::Channel(channel::Method::Flow(channel::Flow { active })) => {
                 // At once: behind a Close that waits it would come when the channel has gone.
                 let reply = channel::FlowOk { active };
-                encode_infallibly(wire.output, wire.frame_max, channel, &reply);
+                wire.tell(channel, &reply);
                 Ok(Outcome::Nothing)
             }
             Method::Basic(basic::Method::Deliver(method)) => {
@@ -265,13 +264,9 @@ impl ChannelState {
         }
     }
 
-    fn closed_by_broker<'b>(
-        &mut self,
-        wire: &mut Wire<'_>,
-        close: channel::Close<'b>,
-    ) -> Outcome<'b> {
+    fn closed_by_broker<'b>(&mut self, wire: &mut Wire, close: channel::Close<'b>) -> Outcome<'b> {
         let reason = broker_closed_channel(&close);
-        encode_infallibly(wire.output, wire.frame_max, self.id.number, &channel::CloseOk {});
+        wire.tell(self.id.number, &channel::CloseOk {});
         if self.requests.awaits::<channel::Close<'_>>() {
             // The two Closes crossed. The broker still answers ours, but finishes no message.
             self.state = State::Closing(reason);
@@ -281,7 +276,7 @@ impl ChannelState {
         Outcome::Ended(Error::ChannelClosed(reason))
     }
 
-    fn cancelled<'b>(&mut self, wire: &mut Wire<'_>, cancel: basic::Cancel<'b>) -> Outcome<'b> {
+    fn cancelled<'b>(&mut self, wire: &mut Wire, cancel: basic::Cancel<'b>) -> Outcome<'b> {
         let Some(on_message) = self.consumers.remove(cancel.consumer_tag.as_bytes()) else {
             return Outcome::Nothing;
         };
@@ -292,12 +287,12 @@ impl ChannelState {
 
     fn replied<'b>(
         &mut self,
-        wire: &mut Wire<'_>,
+        wire: &mut Wire,
         reply: Method<'b>,
     ) -> Result<Outcome<'b>, ProtocolError> {
         let unexpected =
             ProtocolError::UnexpectedMethod { channel: self.id.number, method: reply.name() };
-        let Some(pending) = self.requests.complete(reply.ids(), wire.output) else {
+        let Some(pending) = self.requests.complete(reply.ids(), wire) else {
             return Err(unexpected);
         };
         let channel = self.id;
@@ -331,7 +326,7 @@ impl ChannelState {
     #[inline]
     pub(crate) fn on_content<'b>(
         &mut self,
-        wire: &mut Wire<'_>,
+        wire: &mut Wire,
         method: ContentMethod<'b>,
         content: Content<'b>,
     ) -> Option<Event<'b>> {
@@ -340,7 +335,7 @@ impl ChannelState {
             ContentMethod::Deliver(method) => self.delivered(wire, method, content),
             ContentMethod::GetOk(method) => {
                 let ids = (basic::GetOk::CLASS_ID, basic::GetOk::METHOD_ID);
-                let pending = self.requests.complete(ids, wire.output)?;
+                let pending = self.requests.complete(ids, wire)?;
                 let Completion::Get(callback) = pending.completion else { return None };
                 Some(Event::Got { channel, callback, result: Ok(Some(content.with(method))) })
             }
@@ -353,7 +348,7 @@ impl ChannelState {
     #[inline]
     fn delivered<'b>(
         &mut self,
-        wire: &mut Wire<'_>,
+        wire: &mut Wire,
         method: basic::Deliver<'b>,
         content: Content<'b>,
     ) -> Option<Event<'b>> {
@@ -368,8 +363,9 @@ impl ChannelState {
         if consumer.cancelling {
             if !consumer.no_ack {
                 let reject = basic::Reject { delivery_tag: method.delivery_tag, requeue: true };
-                let output = self.requests.content(wire.output);
-                encode_infallibly(output, wire.frame_max, self.id.number, &reject);
+                if let Err(error) = self.put(wire, &reject) {
+                    unreachable!("it is of fixed size: {error}");
+                }
             }
             return None;
         }
@@ -386,7 +382,7 @@ impl ChannelState {
     /// Takes a content header or body frame; the message, if it completes one.
     pub(crate) fn on_content_frame(
         &mut self,
-        wire: &mut Wire<'_>,
+        wire: &mut Wire,
         is_header: bool,
         payload: &[u8],
     ) -> Result<Option<Event<'static>>, ProtocolError> {
@@ -412,9 +408,10 @@ impl ChannelState {
 
     /// Ends the channel: everything pending completes with `error`, in order; then its end is told;
     /// then its closures are released, and bodies that were not sent.
-    pub(crate) fn end(mut self, error: &Error, events: &mut VecDeque<Event<'static>>) {
+    pub(crate) fn end(mut self, error: &Error, wire: &mut Wire) {
         let channel = self.id;
-        let (waiting, unsent) = self.requests.take_all();
+        let (waiting, unsent) = self.requests.take_all(wire);
+        let events = &mut wire.events;
         for pending in waiting {
             let error = error.clone();
             match pending.completion {
@@ -441,17 +438,5 @@ pub(crate) fn broker_closed_channel(close: &channel::Close<'_>) -> Closed {
         reply_code: close.reply_code,
         reply_text: close.reply_text.to_string(),
         cause: (close.class_id, close.method_id),
-    }
-}
-
-/// Encodes a method of fixed size, which no limit can refuse.
-fn encode_infallibly<M: EncodeMethod>(
-    output: &mut Output,
-    frame_max: u32,
-    channel: u16,
-    method: &M,
-) {
-    if let Err(error) = encode_method(output.encoded(), frame_max, channel, method) {
-        unreachable!("{}: {error}", M::NAME);
     }
 }

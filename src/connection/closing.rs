@@ -35,9 +35,9 @@ impl Machine {
         self.deadline = None;
         self.pulse = None;
         for channel in self.channels.take_all() {
-            channel.end(&error, &mut self.events);
+            channel.end(&error, &mut self.wire);
         }
-        self.events.push_back(Event::Closed { error, was_open });
+        self.wire.events.push_back(Event::Closed { error, was_open });
     }
 
     /// The loop has gone: the connection is over, and nobody is told.
@@ -71,7 +71,7 @@ impl Machine {
         }
         reply_text.truncate(end);
         let reply_text = reply_text.into();
-        self.tell(&connection::Close { reply_code, reply_text, class_id: 0, method_id: 0 });
+        self.wire.tell(0, &connection::Close { reply_code, reply_text, class_id: 0, method_id: 0 });
     }
 
     /// Closes the connection: at once if it is not open yet, else once what waits is answered.
@@ -110,7 +110,7 @@ impl Machine {
     pub(super) fn send_unsent(&mut self, may: impl FnOnce(&Channels) -> bool) {
         let State::Closing { unsent, .. } = &mut self.state else { return };
         if let Some(close) = unsent.take_if(|_| may(&self.channels)) {
-            self.tell(&close);
+            self.wire.tell(0, &close);
         }
     }
 
@@ -123,7 +123,7 @@ impl Machine {
             && let Some(channel) = self.channels.remove(frame.channel)
         {
             let error = Error::ChannelClosed(broker_closed_channel(&close));
-            channel.end(&error, &mut self.events);
+            channel.end(&error, &mut self.wire);
         }
     }
 

@@ -13,7 +13,7 @@ use crate::protocol::{FieldTable, FieldValue, PROTOCOL_HEADER, connection, reply
 impl Machine {
     /// The stream is connected: starts the handshake.
     pub(crate) fn connected(&mut self, now: Instant) {
-        self.output.encoded().extend_from_slice(&PROTOCOL_HEADER);
+        self.wire.output.encoded().extend_from_slice(&PROTOCOL_HEADER);
         self.state = State::Handshake(Phase::Protocol);
         self.deadline = self.parameters.stack_timeout().and_then(|limit| now.checked_add(limit));
     }
@@ -30,7 +30,7 @@ impl Machine {
             (Phase::Open, connection::Method::OpenOk(_)) => {
                 self.state = State::Open;
                 self.deadline = None;
-                self.events.push_back(Event::Opened);
+                self.wire.events.push_back(Event::Opened);
             }
             _ => return Err(unexpected),
         }
@@ -56,20 +56,20 @@ impl Machine {
             locale: self.parameters.locale().to_owned().into(),
         };
         self.state = State::Handshake(Phase::Authentication);
-        self.tell(&start_ok);
+        self.wire.tell(0, &start_ok);
     }
 
     fn on_tune(&mut self, tune: &connection::Tune) {
-        self.limits = match Limits::agree(&self.parameters, tune) {
+        self.wire.limits = match Limits::agree(&self.parameters, tune) {
             Ok(limits) => limits,
             Err(error) => return self.finish(error.into()),
         };
-        let Limits { channel_max, frame_max } = self.limits;
+        let Limits { channel_max, frame_max } = self.wire.limits;
         let heartbeat = self.parameters.heartbeat().agree(tune.heartbeat);
         self.pulse = self.heard.and_then(|now| Pulse::new(heartbeat, now));
-        self.tell(&connection::TuneOk { channel_max, frame_max, heartbeat });
+        self.wire.tell(0, &connection::TuneOk { channel_max, frame_max, heartbeat });
         let virtual_host = self.parameters.virtual_host().to_owned().into();
-        self.tell(&connection::Open { virtual_host });
+        self.wire.tell(0, &connection::Open { virtual_host });
         self.state = State::Handshake(Phase::Open);
     }
 }

@@ -19,7 +19,7 @@ impl Drop for Lent<'_> {
             let mut machine = self.session.machine.borrow_mut();
             let unused = machine.give_back(self.channel, self.consumer, on_message);
             // Not to be dropped in the unwind that this may be.
-            machine.events.extend(unused.map(|unused| Event::Released(Box::new(unused))));
+            machine.wire.events.extend(unused.map(|unused| Event::Released(Box::new(unused))));
         }
     }
 }
@@ -41,7 +41,7 @@ impl<F> Drop for LentList<'_, F> {
             closures.append(list);
             *list = closures;
         } else {
-            machine.events.push_back(Event::Released(Box::new(closures)));
+            machine.wire.events.push_back(Event::Released(Box::new(closures)));
         }
     }
 }

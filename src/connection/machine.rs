@@ -4,7 +4,6 @@
 //! time; [`Machine::output`] gives the bytes to send; [`Machine::deadline`] says when
 //! [`Machine::deadline_passed`] is to be called. Everything else is what the user asks for.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::channels::Channels;
@@ -15,9 +14,10 @@ use super::output::Output;
 use super::parameters::ConnectionParameters;
 use super::receiving::Cut;
 use super::tuning::Limits;
-use crate::channel::{ChannelId, ChannelState, Completion, ConsumerKey, OnMessage, Wire};
+use super::wire::Wire;
+use crate::channel::{ChannelId, ChannelState, Completion, ConsumerKey, OnMessage};
 use crate::error::{Closed, Error, HandshakeError, Misuse, Phase};
-use crate::protocol::{EncodeMethod, FieldTable, connection, encode_heartbeat, encode_method};
+use crate::protocol::{FieldTable, connection};
 
 pub(super) enum State {
     /// The stream is not there yet.
@@ -35,8 +35,7 @@ pub(super) enum State {
 pub(crate) struct Machine {
     pub(super) state: State,
     pub(super) parameters: ConnectionParameters,
-    pub(super) limits: Limits,
-    pub(super) output: Output,
+    pub(super) wire: Wire,
     pub(super) server_properties: FieldTable<'static>,
     /// The instant by which the peer must have got through the handshake, or answered Close.
     pub(super) deadline: Option<Instant>,
@@ -45,7 +44,6 @@ pub(crate) struct Machine {
     /// When something last came.
     pub(super) heard: Option<Instant>,
     pub(super) channels: Channels,
-    pub(super) events: VecDeque<Event<'static>>,
 }
 
 impl Machine {
@@ -53,14 +51,12 @@ impl Machine {
         Self {
             state: State::Connecting,
             parameters,
-            limits: Limits::UNTUNED,
-            output: Output::default(),
+            wire: Wire::new(),
             server_properties: FieldTable::default(),
             deadline: None,
             pulse: None,
             heard: None,
             channels: Channels::default(),
-            events: VecDeque::new(),
         }
     }
 
@@ -70,7 +66,7 @@ impl Machine {
     #[inline]
     pub(crate) fn next<'b>(&mut self, input: &mut Input<'b>) -> Option<Event<'b>> {
         loop {
-            if let Some(event) = self.events.pop_front() {
+            if let Some(event) = self.wire.events.pop_front() {
                 return Some(event);
             }
             if matches!(self.state, State::Closed) {
@@ -88,13 +84,13 @@ impl Machine {
     /// Whether there is something that nobody has been told.
     #[inline]
     pub(crate) fn has_events(&self) -> bool {
-        !self.events.is_empty()
+        !self.wire.events.is_empty()
     }
 
     /// The bytes to send.
     #[inline]
     pub(crate) fn output(&mut self) -> &mut Output {
-        &mut self.output
+        &mut self.wire.output
     }
 
     /// When [`deadline_passed`](Self::deadline_passed) is to be called.
@@ -154,8 +150,8 @@ impl Machine {
         match pulse.beat(now) {
             Beat::Nothing => {}
             // What waits to be sent will say as much, once the peer takes it.
-            Beat::Send if !self.output.is_empty() => {}
-            Beat::Send => encode_heartbeat(self.output.encoded()),
+            Beat::Send if !self.wire.output.is_empty() => {}
+            Beat::Send => self.wire.beat(),
             Beat::Dead => {
                 let error = match &self.state {
                     State::Closing { reason, unsent: None } => {
@@ -183,7 +179,7 @@ impl Machine {
     }
 
     pub(crate) fn limits(&self) -> Limits {
-        self.limits
+        self.wire.limits
     }
 
     pub(crate) fn server_properties(&self) -> &FieldTable<'static> {
@@ -199,13 +195,8 @@ impl Machine {
         if !self.is_open() {
             return Err(Misuse::ConnectionNotOpen);
         }
-        let id = self.channels.allot(number, self.limits.channel_max)?;
-        let mut wire = Wire {
-            output: &mut self.output,
-            events: &mut self.events,
-            frame_max: self.limits.frame_max,
-        };
-        self.channels.insert(ChannelState::open(id, &mut wire, on_open)?);
+        let id = self.channels.allot(number, self.wire.limits.channel_max)?;
+        self.channels.insert(ChannelState::open(id, &mut self.wire, on_open)?);
         Ok(id)
     }
 
@@ -214,14 +205,12 @@ impl Machine {
     pub(crate) fn open_channel_mut(
         &mut self,
         id: ChannelId,
-    ) -> Result<(&mut ChannelState, Wire<'_>), Misuse> {
+    ) -> Result<(&mut ChannelState, &mut Wire), Misuse> {
         if !self.is_open() {
             return Err(Misuse::ChannelNotOpen);
         }
         let channel = self.channels.get_mut(id).ok_or(Misuse::ChannelNotOpen)?;
-        let frame_max = self.limits.frame_max;
-        let wire = Wire { output: &mut self.output, events: &mut self.events, frame_max };
-        Ok((channel, wire))
+        Ok((channel, &mut self.wire))
     }
 
     /// That channel, if it is there.
@@ -246,13 +235,6 @@ impl Machine {
         match self.channels.get_mut(channel) {
             Some(channel) => channel.consumers.give_back(consumer, on_message),
             None => Some(on_message),
-        }
-    }
-
-    pub(super) fn tell<M: EncodeMethod>(&mut self, method: &M) {
-        if let Err(error) = encode_method(self.output.encoded(), u32::MAX, 0, method) {
-            // Nothing of the user's comes here unchecked.
-            unreachable!("{}: {error}", M::NAME);
         }
     }
 }

@@ -21,6 +21,7 @@ mod session;
 mod tests;
 mod tuning;
 mod url;
+mod wire;
 
 pub use callbacks::ConnectionCallbacks;
 pub use credentials::PlainCredentials;
@@ -31,3 +32,4 @@ pub(crate) use input::Input;
 pub(crate) use output::{BY_REFERENCE, Output};
 pub use parameters::ConnectionParameters;
 pub(crate) use session::Session;
+pub(crate) use wire::Wire;

@@ -4,7 +4,7 @@ use super::event::Event;
 use super::handshake::Greeting;
 use super::input::Input;
 use super::machine::{Machine, State};
-use crate::channel::{Lookahead, Outcome, Wire, look_ahead};
+use crate::channel::{Lookahead, Outcome, look_ahead};
 use crate::error::{Closed, Error, Party, Phase, ProtocolError};
 use crate::protocol::{DecodeMethod, Frame, FrameKind, Method, basic, connection};
 
@@ -30,7 +30,7 @@ impl Machine {
                 }
             }
         }
-        let Some((frame, size)) = Frame::parse(rest, self.limits.frame_max)? else {
+        let Some((frame, size)) = Frame::parse(rest, self.wire.limits.frame_max)? else {
             return Ok(Cut::NeedMore);
         };
         match frame.kind {
@@ -70,15 +70,14 @@ impl Machine {
             }
             payload => Method::decode(payload)?,
         };
-        let frame_max = self.limits.frame_max;
+        let frame_max = self.wire.limits.frame_max;
         self.ensure_serving(frame.channel, &method)?;
         let Some(channel) = self.channels.at_mut(frame.channel) else {
             log::debug!("dropped {} for channel {}", method.name(), frame.channel);
             input.consume(size);
             return Ok(Cut::Progress);
         };
-        let mut wire = Wire { output: &mut self.output, events: &mut self.events, frame_max };
-        match channel.on_method(&mut wire, method)? {
+        match channel.on_method(&mut self.wire, method)? {
             Outcome::Content(method) => match look_ahead(input, size, frame.channel, frame_max)? {
                 Lookahead::Cut => return Ok(Cut::NeedMore),
                 Lookahead::InParts => {
@@ -87,7 +86,7 @@ impl Machine {
                 }
                 Lookahead::Whole(content, content_size) => {
                     input.consume(size + content_size);
-                    let event = channel.on_content(&mut wire, method, content);
+                    let event = channel.on_content(&mut self.wire, method, content);
                     return Ok(self.told(event));
                 }
             },
@@ -99,7 +98,7 @@ impl Machine {
             Outcome::Ended(error) => {
                 input.consume(size);
                 if let Some(channel) = self.channels.remove(frame.channel) {
-                    channel.end(&error, &mut self.events);
+                    channel.end(&error, &mut self.wire);
                 }
                 self.close_if_idle();
             }
@@ -114,7 +113,7 @@ impl Machine {
             // A cancelled operation never calls back, and close cancels all consumers.
             Some(Event::Delivered { channel, consumer, on_message, .. }) if closing => {
                 let unused = self.give_back(channel, consumer, on_message);
-                self.events.extend(unused.map(|unused| Event::Released(Box::new(unused))));
+                self.wire.events.extend(unused.map(|unused| Event::Released(Box::new(unused))));
                 Cut::Progress
             }
             Some(Event::Replied { channel, callback, result }) if closing => {
@@ -135,12 +134,10 @@ impl Machine {
             let channel = frame.channel;
             return Err(ProtocolError::UnexpectedFrame { channel, frame: unexpected });
         }
-        let frame_max = self.limits.frame_max;
-        let mut wire = Wire { output: &mut self.output, events: &mut self.events, frame_max };
         let Some(channel) = self.channels.at_mut(frame.channel) else {
             return Ok(Cut::Progress);
         };
-        let event = channel.on_content_frame(&mut wire, is_header, frame.payload)?;
+        let event = channel.on_content_frame(&mut self.wire, is_header, frame.payload)?;
         Ok(self.told(event))
     }
 
@@ -158,7 +155,7 @@ impl Machine {
         match (method, &self.state) {
             (connection::Method::Close(close), State::Handshake(phase)) => {
                 let error = super::handshake::refusal(*phase, &self.parameters, &close);
-                self.tell(&connection::CloseOk {});
+                self.wire.tell(0, &connection::CloseOk {});
                 self.finish(error);
             }
             (connection::Method::Close(close), _) => {
@@ -168,7 +165,7 @@ impl Machine {
                     reply_text: close.reply_text.to_string(),
                     cause: (close.class_id, close.method_id),
                 };
-                self.tell(&connection::CloseOk {});
+                self.wire.tell(0, &connection::CloseOk {});
                 self.finish(Error::ConnectionClosed(reason));
             }
             (connection::Method::CloseOk(_), State::Closing { reason, unsent: None }) => {

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::broker;
-use crate::channel::{Body, Channel, ChannelId, ChannelState, Completion, OnMessage, Wire};
+use crate::channel::{Body, Channel, ChannelId, ChannelState, Completion, OnMessage};
 use crate::connection::machine::Machine;
-use crate::connection::{ConnectionParameters, Event, Input};
+use crate::connection::{ConnectionParameters, Event, Input, Wire};
 use crate::error::{Error, Misuse, PublishError, StreamLost};
 use crate::protocol::{BasicProperties, EncodeMethod, Request, ShortStr, basic};
 
@@ -193,10 +193,10 @@ impl Pair {
     pub(super) fn work<R, E: From<Misuse>>(
         &mut self,
         channel: ChannelId,
-        work: impl FnOnce(&mut ChannelState, &mut Wire<'_>) -> Result<R, E>,
+        work: impl FnOnce(&mut ChannelState, &mut Wire) -> Result<R, E>,
     ) -> Result<R, E> {
-        let (state, mut wire) = self.machine.open_channel_mut(channel)?;
-        work(state, &mut wire)
+        let (state, wire) = self.machine.open_channel_mut(channel)?;
+        work(state, wire)
     }
 
     pub(super) fn request<M: Request>(

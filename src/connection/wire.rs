@@ -1,0 +1,56 @@
+//! What a connection's channels share: the way out, and what happened.
+
+use std::collections::VecDeque;
+
+use super::event::Event;
+use super::output::Output;
+use super::tuning::Limits;
+use crate::protocol::{EncodeError, EncodeMethod, encode_heartbeat, encode_method};
+
+/// Everything of a connection that a channel works on.
+pub(crate) struct Wire {
+    pub(crate) output: Output,
+    pub(crate) events: VecDeque<Event<'static>>,
+    pub(crate) limits: Limits,
+    /// Bytes that are encoded, but wait in channels' own queues for their turn.
+    pub(crate) deferred: usize,
+    /// Frames that were encoded.
+    pub(crate) frames: u64,
+}
+
+impl Wire {
+    pub(crate) fn new() -> Self {
+        Self {
+            output: Output::default(),
+            events: VecDeque::new(),
+            limits: Limits::UNTUNED,
+            deferred: 0,
+            frames: 0,
+        }
+    }
+
+    /// Sends a method, or encodes nothing on `Err`.
+    #[inline]
+    pub(crate) fn send<M: EncodeMethod>(
+        &mut self,
+        channel: u16,
+        method: &M,
+    ) -> Result<(), EncodeError> {
+        encode_method(self.output.encoded(), self.limits.frame_max, channel, method)?;
+        self.frames += 1;
+        Ok(())
+    }
+
+    /// Sends a method of which no value is the user's, or each was checked: no limit refuses it.
+    pub(crate) fn tell<M: EncodeMethod>(&mut self, channel: u16, method: &M) {
+        if let Err(error) = encode_method(self.output.encoded(), u32::MAX, channel, method) {
+            unreachable!("{}: {error}", M::NAME);
+        }
+        self.frames += 1;
+    }
+
+    pub(crate) fn beat(&mut self) {
+        encode_heartbeat(self.output.encoded());
+        self.frames += 1;
+    }
+}
