@@ -2,8 +2,8 @@
 //! adapter model.
 //!
 //! ```no_run
-//! use haypile::{BasicProperties, Channel, ConnectionCallbacks, IOLoop, Result, SelectConnection};
-//! use haypile::{basic, queue};
+//! use haypile::{BasicProperties, Channel, basic, queue};
+//! use haypile::{ConnectionCallbacks, ConnectionParameters, IOLoop, Result, SelectConnection};
 //!
 //! fn main() -> Result<()> {
 //!     let ioloop = IOLoop::new()?;
@@ -14,8 +14,8 @@
 //!             println!("{reason}");
 //!             handle.stop();
 //!         });
-//!     let _connection =
-//!         SelectConnection::with_ioloop("amqp://localhost".parse()?, callbacks, &ioloop)?;
+//!     let parameters: ConnectionParameters = "amqp://localhost".parse()?;
+//!     let _connection = SelectConnection::with_ioloop(parameters, callbacks, &ioloop)?;
 //!     ioloop.start()
 //! }
 //!
@@ -85,7 +85,8 @@ pub mod protocol;
 pub use adapters::*;
 pub use channel::{Body, Channel, Delivery, GetMessage, Message, ReturnedMessage};
 pub use connection::{
-    Connection, ConnectionCallbacks, ConnectionParameters, Heartbeat, PlainCredentials,
+    Connection, ConnectionCallbacks, ConnectionParameters, ConnectionWorkflow, Heartbeat,
+    PlainCredentials, TcpOptions,
 };
 pub use error::*;
 pub use io_services::{

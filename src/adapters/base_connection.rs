@@ -71,11 +71,11 @@ macro_rules! foreign_connection {
             /// Starts to connect, on services that others may share. Whatever happens is told to
             /// the callbacks.
             pub fn with_services(
-                parameters: crate::ConnectionParameters,
+                workflow: impl Into<crate::ConnectionWorkflow>,
                 callbacks: crate::ConnectionCallbacks,
                 services: &crate::Services,
             ) -> Self {
-                let session = crate::connection::Session::start(services, parameters, callbacks);
+                let session = crate::connection::Session::start(services, workflow.into(), callbacks);
                 Self { connection: session, services: services.clone() }
             }
         }

@@ -1,6 +1,6 @@
 //! A connection on the crate's own loop.
 
-use crate::connection::{Connection, ConnectionCallbacks, ConnectionParameters, Session};
+use crate::connection::{Connection, ConnectionCallbacks, ConnectionWorkflow, Session};
 use crate::error::Result;
 use crate::io_services::Services;
 use crate::ioloop::{IOLoop, LoopHandle};
@@ -9,13 +9,14 @@ use crate::ioloop::{IOLoop, LoopHandle};
 /// with others.
 ///
 /// ```no_run
-/// use haypile::{ConnectionCallbacks, SelectConnection};
+/// use haypile::{ConnectionCallbacks, ConnectionParameters, SelectConnection};
 ///
 /// let callbacks = ConnectionCallbacks::new().on_open(|connection| {
 ///     println!("{:?}", connection.server_properties());
 ///     connection.close(200, "bye").expect("it is open");
 /// });
-/// let connection = SelectConnection::new("amqp://localhost".parse()?, callbacks)?;
+/// let parameters: ConnectionParameters = "amqp://localhost".parse()?;
+/// let connection = SelectConnection::new(parameters, callbacks)?;
 /// connection.ioloop().start()?;
 /// # Ok::<(), haypile::Error>(())
 /// ```
@@ -36,9 +37,12 @@ impl SelectConnection {
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io) if the operating system has no loop to give.
-    pub fn new(parameters: ConnectionParameters, callbacks: ConnectionCallbacks) -> Result<Self> {
+    pub fn new(
+        workflow: impl Into<ConnectionWorkflow>,
+        callbacks: ConnectionCallbacks,
+    ) -> Result<Self> {
         let ioloop = IOLoop::new()?;
-        let connection = Self::with_ioloop(parameters, callbacks, &ioloop)?;
+        let connection = Self::with_ioloop(workflow, callbacks, &ioloop)?;
         Ok(Self { _own: Some(ioloop), ..connection })
     }
 
@@ -47,12 +51,12 @@ impl SelectConnection {
     /// # Errors
     /// None so far: whatever happens is told to the callbacks, from the loop.
     pub fn with_ioloop(
-        parameters: ConnectionParameters,
+        workflow: impl Into<ConnectionWorkflow>,
         callbacks: ConnectionCallbacks,
         ioloop: &IOLoop,
     ) -> Result<Self> {
         let services = ioloop.services().clone();
-        let connection = Session::start(&services, parameters, callbacks);
+        let connection = Session::start(&services, workflow.into(), callbacks);
         Ok(Self { connection, services, ioloop: ioloop.handle(), _own: None })
     }
 

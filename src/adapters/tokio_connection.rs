@@ -14,7 +14,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tokio::time::timeout_at;
 
-use crate::connection::{ConnectionCallbacks, ConnectionParameters};
+use crate::connection::{ConnectionCallbacks, ConnectionWorkflow};
 use crate::io_services::{FdHandler, FdKey, Interest, IoServices, Ready, Services};
 use crate::ioloop::LoopCore;
 
@@ -22,7 +22,7 @@ foreign_connection! {
     /// A connection driven by tokio.
     ///
     /// ```no_run
-    /// use haypile::{ConnectionCallbacks, TokioConnection};
+    /// use haypile::{ConnectionCallbacks, ConnectionParameters, TokioConnection};
     /// use tokio::{runtime, sync::oneshot, task::LocalSet};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -32,7 +32,8 @@ foreign_connection! {
     ///     let callbacks = ConnectionCallbacks::new()
     ///         .on_open(|connection| connection.close(200, "bye").expect("it is open"))
     ///         .on_close(move |_, reason| drop(done.send(reason)));
-    ///     let _connection = TokioConnection::new("amqp://localhost".parse()?, callbacks);
+    ///     let parameters: ConnectionParameters = "amqp://localhost".parse()?;
+    ///     let _connection = TokioConnection::new(parameters, callbacks);
     ///     println!("{}", closed.await?);
     ///     Ok(())
     /// })
@@ -48,8 +49,8 @@ impl TokioConnection {
     ///
     /// # Panics
     /// Outside of a `LocalSet` or local runtime, as tokio's `spawn_local` does.
-    pub fn new(parameters: ConnectionParameters, callbacks: ConnectionCallbacks) -> Self {
-        Self::with_services(parameters, callbacks, &TokioServices::attach())
+    pub fn new(workflow: impl Into<ConnectionWorkflow>, callbacks: ConnectionCallbacks) -> Self {
+        Self::with_services(workflow, callbacks, &TokioServices::attach())
     }
 }
 

@@ -50,7 +50,7 @@ impl Machine {
         }
         self.server_properties = start.server_properties.into_owned();
         let start_ok = connection::StartOk {
-            client_properties: client_properties(self.parameters.client_properties()),
+            client_properties: client_properties(&self.parameters),
             mechanism: mechanism.into(),
             response: self.parameters.credentials().response(),
             locale: self.parameters.locale().to_owned().into(),
@@ -75,7 +75,8 @@ impl Machine {
 }
 
 /// What the broker shows its operators, and what this client understands beyond plain 0-9-1.
-fn client_properties(users: &FieldTable<'_>) -> FieldTable<'static> {
+fn client_properties(parameters: &ConnectionParameters) -> FieldTable<'static> {
+    let users = parameters.client_properties();
     let capabilities = [
         "authentication_failure_close",
         "basic.nack",
@@ -92,8 +93,9 @@ fn client_properties(users: &FieldTable<'_>) -> FieldTable<'static> {
         ("platform", concat!("Rust on ", "unix").into()),
         ("capabilities", known.into()),
     ];
+    let name = parameters.connection_name().map(|name| ("connection_name", name.into()));
     let mut all = FieldTable::new();
-    for (key, value) in ours {
+    for (key, value) in ours.into_iter().chain(name) {
         if !matches!(users.get(key), Ok(Some(_))) {
             put(&mut all, key, value);
         }

@@ -17,11 +17,13 @@ mod output;
 mod parameters;
 mod receiving;
 mod session;
+mod tcp_options;
 #[cfg(test)]
 mod tests;
 mod tuning;
 mod url;
 mod wire;
+mod workflow;
 
 pub use callbacks::ConnectionCallbacks;
 pub use credentials::PlainCredentials;
@@ -32,4 +34,6 @@ pub(crate) use input::Input;
 pub(crate) use output::{BY_REFERENCE, Output};
 pub use parameters::ConnectionParameters;
 pub(crate) use session::Session;
+pub use tcp_options::TcpOptions;
 pub(crate) use wire::Wire;
+pub use workflow::ConnectionWorkflow;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::credentials::PlainCredentials;
 use super::heartbeat::Heartbeat;
+use super::tcp_options::TcpOptions;
 use crate::error::ParametersError;
 use crate::protocol::FieldTable;
 
@@ -30,15 +31,22 @@ pub(crate) const FRAME_MAX_MAXIMUM: u32 = 131_072;
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConnectionParameters {
     host: String,
-    port: u16,
+    /// `None` is the port of the scheme.
+    port: Option<u16>,
+    tls: bool,
     virtual_host: String,
     credentials: PlainCredentials,
     channel_max: u16,
     frame_max: u32,
     heartbeat: Heartbeat,
     locale: String,
+    connection_attempts: u32,
+    retry_delay: Duration,
     socket_timeout: Option<Duration>,
     stack_timeout: Option<Duration>,
+    blocked_connection_timeout: Option<Duration>,
+    tcp_options: TcpOptions,
+    connection_name: Option<String>,
     client_properties: FieldTable<'static>,
 }
 
@@ -47,15 +55,21 @@ impl Default for ConnectionParameters {
     fn default() -> Self {
         Self {
             host: "localhost".into(),
-            port: 5672,
+            port: None,
+            tls: false,
             virtual_host: "/".into(),
             credentials: PlainCredentials::default(),
             channel_max: u16::MAX,
             frame_max: FRAME_MAX_MAXIMUM,
             heartbeat: Heartbeat::default(),
             locale: "en_US".into(),
+            connection_attempts: 1,
+            retry_delay: Duration::from_secs(2),
             socket_timeout: Some(Duration::from_secs(10)),
             stack_timeout: Some(Duration::from_secs(15)),
+            blocked_connection_timeout: None,
+            tcp_options: TcpOptions::default(),
+            connection_name: None,
             client_properties: FieldTable::default(),
         }
     }
@@ -72,9 +86,14 @@ impl ConnectionParameters {
         &self.host
     }
 
-    /// The TCP port. Default 5672.
+    /// The TCP port. Default 5672, or 5671 with TLS.
     pub fn port(&self) -> u16 {
-        self.port
+        self.port.unwrap_or(if self.tls { 5671 } else { 5672 })
+    }
+
+    /// Whether TLS is to be spoken: the scheme was `amqps`.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.tls
     }
 
     /// The virtual host. Default `/`.
@@ -107,6 +126,16 @@ impl ConnectionParameters {
         &self.locale
     }
 
+    /// How many times everything is tried before it counts as failed. Default 1.
+    pub fn connection_attempts(&self) -> u32 {
+        self.connection_attempts
+    }
+
+    /// How long to pause, at most, before everything is tried for the second time. Default 2 s.
+    pub fn retry_delay(&self) -> Duration {
+        self.retry_delay
+    }
+
     /// How long each address may take to accept the TCP connection. Default 10 s.
     pub fn socket_timeout(&self) -> Option<Duration> {
         self.socket_timeout
@@ -116,6 +145,21 @@ impl ConnectionParameters {
     /// 15 s.
     pub fn stack_timeout(&self) -> Option<Duration> {
         self.stack_timeout
+    }
+
+    /// How long the broker may keep the connection blocked. Default: for ever.
+    pub fn blocked_connection_timeout(&self) -> Option<Duration> {
+        self.blocked_connection_timeout
+    }
+
+    /// The options of the TCP socket.
+    pub fn tcp_options(&self) -> &TcpOptions {
+        &self.tcp_options
+    }
+
+    /// The name that the broker's operators see. Default none.
+    pub fn connection_name(&self) -> Option<&str> {
+        self.connection_name.as_deref()
     }
 
     /// What is told to the broker beside haypile's own client properties. Default empty.
@@ -131,7 +175,13 @@ impl ConnectionParameters {
 
     /// Sets the TCP port.
     pub fn set_port(&mut self, port: u16) -> &mut Self {
-        self.port = port;
+        self.port = Some(port);
+        self
+    }
+
+    /// Has TLS spoken. The port, unless it was set, becomes 5671.
+    pub(crate) fn set_tls(&mut self, tls: bool) -> &mut Self {
+        self.tls = tls;
         self
     }
 
@@ -194,6 +244,23 @@ impl ConnectionParameters {
         Ok(self)
     }
 
+    /// Sets how many times everything is tried before it counts as failed: each host, each of its
+    /// addresses. See [`ConnectionWorkflow`](crate::ConnectionWorkflow).
+    ///
+    /// # Errors
+    /// If it is 0.
+    pub fn set_connection_attempts(&mut self, attempts: u32) -> Result<&mut Self, ParametersError> {
+        self.connection_attempts = at_least_one("connection_attempts", attempts)?;
+        Ok(self)
+    }
+
+    /// Sets how long to pause, at most, before everything is tried for the second time; the pauses
+    /// after it grow. Zero is no pause. See [`ConnectionWorkflow`](crate::ConnectionWorkflow).
+    pub fn set_retry_delay(&mut self, delay: Duration) -> &mut Self {
+        self.retry_delay = delay;
+        self
+    }
+
     /// Sets how long each address may take to accept the TCP connection; `None` leaves that to the
     /// operating system.
     ///
@@ -220,15 +287,35 @@ impl ConnectionParameters {
         Ok(self)
     }
 
+    /// Sets how long the broker may keep the connection blocked (AMQP connection.blocked) before it
+    /// is given up; `None` waits for ever.
+    pub fn set_blocked_connection_timeout(&mut self, timeout: Option<Duration>) -> &mut Self {
+        self.blocked_connection_timeout = timeout;
+        self
+    }
+
+    /// Sets the options of the TCP socket.
+    pub fn set_tcp_options(&mut self, options: TcpOptions) -> &mut Self {
+        self.tcp_options = options;
+        self
+    }
+
+    /// Sets the name that the broker's operators see: the client property `connection_name`. It
+    /// need not be unique.
+    pub fn set_connection_name(&mut self, name: impl Into<String>) -> &mut Self {
+        self.connection_name = Some(name.into());
+        self
+    }
+
     /// Sets what is told to the broker beside haypile's own client properties; an entry named like
-    /// one of those replaces it.
+    /// one of those, or `connection_name`, replaces it.
     pub fn set_client_properties(&mut self, properties: FieldTable<'static>) -> &mut Self {
         self.client_properties = properties;
         self
     }
 }
 
-fn invalid(name: &'static str, reason: impl Into<String>) -> ParametersError {
+pub(super) fn invalid(name: &'static str, reason: impl Into<String>) -> ParametersError {
     ParametersError::Invalid { name, reason: reason.into() }
 }
 
@@ -239,7 +326,14 @@ fn short(name: &'static str, value: String) -> Result<String, ParametersError> {
     Ok(value)
 }
 
-fn not_zero(
+pub(super) fn at_least_one(name: &'static str, value: u32) -> Result<u32, ParametersError> {
+    if value == 0 {
+        return Err(invalid(name, "must be at least 1"));
+    }
+    Ok(value)
+}
+
+pub(super) fn not_zero(
     name: &'static str,
     timeout: Option<Duration>,
 ) -> Result<Option<Duration>, ParametersError> {
@@ -247,4 +341,42 @@ fn not_zero(
         return Err(invalid(name, "must not be zero"));
     }
     Ok(timeout)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_port_is_that_of_the_scheme_unless_it_is_set() {
+        let mut parameters = ConnectionParameters::default();
+        assert_eq!(parameters.port(), 5672);
+        assert_eq!(parameters.set_tls(true).port(), 5671);
+        assert_eq!(parameters.set_port(5672).port(), 5672);
+        assert_eq!(parameters.set_port(1).set_tls(false).port(), 1);
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_refused_by_name_and_changes_nothing() {
+        fn refused(
+            set: impl Fn(&mut ConnectionParameters) -> Option<ParametersError>,
+        ) -> &'static str {
+            let mut parameters = ConnectionParameters::default();
+            let error = set(&mut parameters).expect("it is refused");
+            assert_eq!(parameters, ConnectionParameters::default());
+            match error {
+                ParametersError::Invalid { name, .. } => name,
+                other => panic!("{other}"),
+            }
+        }
+        let long = "x".repeat(256);
+        assert_eq!(refused(|p| p.set_channel_max(0).err()), "channel_max");
+        assert_eq!(refused(|p| p.set_frame_max(8191).err()), "frame_max");
+        assert_eq!(refused(|p| p.set_frame_max(131_073).err()), "frame_max");
+        assert_eq!(refused(|p| p.set_virtual_host(&long).err()), "virtual_host");
+        assert_eq!(refused(|p| p.set_locale(&long).err()), "locale");
+        assert_eq!(refused(|p| p.set_connection_attempts(0).err()), "connection_attempts");
+        assert_eq!(refused(|p| p.set_socket_timeout(Some(Duration::ZERO)).err()), "socket_timeout");
+        assert_eq!(refused(|p| p.set_stack_timeout(Some(Duration::ZERO)).err()), "stack_timeout");
+    }
 }

@@ -15,6 +15,7 @@ use super::handle::Connection;
 use super::input::Input;
 use super::machine::Machine;
 use super::parameters::ConnectionParameters;
+use super::workflow::ConnectionWorkflow;
 use crate::channel::{Channel, ChannelId};
 use crate::error::{ConnectError, Error, StreamLost};
 use crate::io_services::{
@@ -58,9 +59,10 @@ impl Session {
     /// Starts to connect. The loop owns the session until the connection has ended.
     pub(crate) fn start(
         services: &Services,
-        parameters: ConnectionParameters,
+        workflow: ConnectionWorkflow,
         callbacks: ConnectionCallbacks,
     ) -> Connection {
+        let parameters = workflow.parameters().clone();
         let session = Rc::new_cyclic(|me: &Weak<Session>| {
             let done = {
                 let me = me.clone();
@@ -71,8 +73,9 @@ impl Session {
                 }
             };
             let (host, port) = (parameters.host(), parameters.port());
-            let workflow =
-                Workflow::start(services, host, port, parameters.socket_timeout(), Box::new(done));
+            let options = parameters.tcp_options().clone();
+            let timeout = parameters.socket_timeout();
+            let workflow = Workflow::start(services, host, port, timeout, options, Box::new(done));
             Session {
                 me: me.clone(),
                 services: services.downgrade(),

@@ -31,15 +31,15 @@ impl FromStr for ConnectionParameters {
 
 fn parse(text: &str) -> Result<ConnectionParameters, ParametersError> {
     let url = Url::parse(text).map_err(|error| unreadable(error.to_string()))?;
+    let mut parameters = ConnectionParameters::default();
     match url.scheme() {
         "amqp" => {}
-        "amqps" => return Err(unreadable("amqps needs TLS, which is not supported yet")),
-        other => return Err(unreadable(format!("the scheme is {other:?}, not amqp"))),
+        "amqps" => drop(parameters.set_tls(true)),
+        other => return Err(unreadable(format!("the scheme is {other:?}, not amqp or amqps"))),
     }
     if url.fragment().is_some() {
         return Err(unreadable("it has a fragment (a # in the password is written %23)"));
     }
-    let mut parameters = ConnectionParameters::default();
     if let Some(host) = url.host_str().filter(|host| !host.is_empty()) {
         let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
         parameters.set_host(decode("host", host)?);
@@ -61,6 +61,9 @@ fn parse(text: &str) -> Result<ConnectionParameters, ParametersError> {
         parameters.set_virtual_host(decode("virtual host", virtual_host)?)?;
     }
     set_query(&mut parameters, &url)?;
+    if parameters.is_tls() {
+        return Err(unreadable("amqps needs TLS, which is not supported yet"));
+    }
     Ok(parameters)
 }
 
@@ -68,13 +71,19 @@ fn set_query(parameters: &mut ConnectionParameters, url: &Url) -> Result<(), Par
     let mut seen = Vec::new();
     for (key, value) in url.query_pairs() {
         match &*key {
+            "blocked_connection_timeout" => {
+                parameters.set_blocked_connection_timeout(Some(seconds(&key, &value)?))
+            }
             "channel_max" => parameters.set_channel_max(number(&key, &value)?)?,
+            "connection_attempts" => parameters.set_connection_attempts(number(&key, &value)?)?,
+            "connection_name" => parameters.set_connection_name(value),
             "frame_max" => parameters.set_frame_max(number(&key, &value)?)?,
             "heartbeat" => parameters.set_heartbeat(match number(&key, &value)? {
                 0 => Heartbeat::Exactly(0),
                 seconds => Heartbeat::Negotiate(seconds),
             }),
             "locale" => parameters.set_locale(value)?,
+            "retry_delay" => parameters.set_retry_delay(seconds(&key, &value)?),
             "socket_timeout" => parameters.set_socket_timeout(Some(seconds(&key, &value)?))?,
             "stack_timeout" => parameters.set_stack_timeout(Some(seconds(&key, &value)?))?,
             _ => return Err(unreadable(format!("unknown key {key:?}"))),
@@ -128,7 +137,7 @@ mod tests {
     fn every_part_may_be_left_out() {
         assert_eq!(read("amqp://"), ConnectionParameters::default());
         assert_eq!(read("amqp://h").host(), "h");
-        assert_eq!(read("amqp://h:1").port(), 1);
+        assert_eq!((read("amqp://h").port(), read("amqp://h:1").port()), (5672, 1));
     }
 
     #[test]
@@ -161,6 +170,17 @@ mod tests {
         assert_eq!((parameters.channel_max(), parameters.frame_max()), (7, 8192));
         assert_eq!(parameters.stack_timeout(), Some(Duration::from_millis(500)));
         assert_eq!(parameters.socket_timeout(), Some(Duration::from_secs(3)));
+        let parameters = read(
+            "amqp://h?connection_attempts=3&retry_delay=0&connection_name=a%20b\
+             &blocked_connection_timeout=1.5",
+        );
+        assert_eq!(
+            (parameters.connection_attempts(), parameters.retry_delay()),
+            (3, Duration::ZERO)
+        );
+        assert_eq!(parameters.connection_name(), Some("a b"));
+        let blocked = parameters.blocked_connection_timeout();
+        assert_eq!(blocked, Some(Duration::from_millis(1500)));
         assert_eq!(parameters.heartbeat(), Heartbeat::Negotiate(0));
         assert_eq!(read("amqp://h?heartbeat=9").heartbeat(), Heartbeat::Negotiate(9));
         assert_eq!(read("amqp://h?heartbeat=0").heartbeat(), Heartbeat::Exactly(0));
@@ -171,6 +191,7 @@ mod tests {
         assert!(refusal("amqp://h?hartbeat=1").contains("hartbeat"));
         assert!(refusal("amqp://h?locale=a&locale=b").contains("twice"));
         assert!(refusal("amqp://h?frame_max=1").contains("frame_max"));
+        assert!(refusal("amqp://h?connection_attempts=0").contains("connection_attempts"));
         assert!(refusal("amqp://h?stack_timeout=-1").contains("stack_timeout"));
         assert!(refusal("http://h").contains("http"));
         assert!(refusal("h:5672/x").contains("not amqp"));

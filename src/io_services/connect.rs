@@ -11,6 +11,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{FdHandler, FdKey, Interest, Ready, Services, WeakServices};
+use crate::connection::TcpOptions;
 use crate::ioloop::TimerId;
 
 type Done = Box<dyn FnOnce(io::Result<OwnedFd>)>;
@@ -47,6 +48,17 @@ impl Services {
         timeout: Option<Duration>,
         done: impl FnOnce(io::Result<OwnedFd>) + 'static,
     ) -> ConnectAttempt {
+        self.connect_with(address, None, timeout, done)
+    }
+
+    /// The same, with these options set on the socket.
+    pub(super) fn connect_with(
+        &self,
+        address: SocketAddr,
+        options: Option<&TcpOptions>,
+        timeout: Option<Duration>,
+        done: impl FnOnce(io::Result<OwnedFd>) + 'static,
+    ) -> ConnectAttempt {
         let attempt = Rc::new(Attempt {
             services: self.downgrade(),
             key: Cell::new(None),
@@ -55,7 +67,7 @@ impl Services {
             done: RefCell::new(Some(Box::new(done))),
         });
         let handle = ConnectAttempt(Rc::downgrade(&attempt));
-        match begin(address) {
+        match begin(address, options) {
             Ok((socket, true)) => {
                 attempt.socket.replace(Some(Rc::new(socket)));
                 self.add_callback(move || attempt.finish(Ok(())));
@@ -68,9 +80,12 @@ impl Services {
 }
 
 /// A socket, and whether it is connected already.
-fn begin(address: SocketAddr) -> io::Result<(Socket, bool)> {
+fn begin(address: SocketAddr, options: Option<&TcpOptions>) -> io::Result<(Socket, bool)> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
+    if let Some(options) = options {
+        options.apply(&socket)?;
+    }
     match socket.connect(&address.into()) {
         Ok(()) => Ok((socket, true)),
         // Interrupted, it goes on all the same.

@@ -7,9 +7,8 @@ use std::os::fd::OwnedFd;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use socket2::SockRef;
-
 use super::{ConnectAttempt, Lookup, Services, WeakServices};
+use crate::connection::TcpOptions;
 use crate::error::{ConnectError, IoError};
 
 type Done = Box<dyn FnOnce(Result<OwnedFd, ConnectError>)>;
@@ -21,6 +20,7 @@ struct Steps {
     services: WeakServices,
     host: String,
     timeout: Option<Duration>,
+    options: TcpOptions,
     /// Addresses still to try, the next one last.
     addresses: RefCell<Vec<SocketAddr>>,
     failures: RefCell<Vec<(SocketAddr, IoError)>>,
@@ -36,12 +36,14 @@ impl Workflow {
         host: &str,
         port: u16,
         timeout: Option<Duration>,
+        options: TcpOptions,
         done: Done,
     ) -> Self {
         let steps = Rc::new(Steps {
             services: services.downgrade(),
             host: host.to_owned(),
             timeout,
+            options,
             addresses: RefCell::default(),
             failures: RefCell::default(),
             lookup: Cell::new(None),
@@ -98,20 +100,16 @@ impl Steps {
             return self.finish(Err(ConnectError::Unreachable { host, failures }));
         };
         let weak: Weak<Self> = Rc::downgrade(self);
-        let attempt = services.connect_socket(address, self.timeout, move |connected| {
-            if let Some(steps) = weak.upgrade() {
-                steps.tried(address, connected);
-            }
-        });
+        let attempt =
+            services.connect_with(address, Some(&self.options), self.timeout, move |connected| {
+                if let Some(steps) = weak.upgrade() {
+                    steps.tried(address, connected);
+                }
+            });
         self.attempt.set(Some(attempt));
     }
 
     fn tried(self: &Rc<Self>, address: SocketAddr, connected: io::Result<OwnedFd>) {
-        let connected = connected.and_then(|socket| {
-            // A small request must not wait for the acknowledgement of the one before.
-            SockRef::from(&socket).set_tcp_nodelay(true)?;
-            Ok(socket)
-        });
         match connected {
             Ok(socket) => self.finish(Ok(socket)),
             Err(error) => {
