@@ -243,13 +243,6 @@ impl<H: Host> Scene<H> {
 
     /// Runs until something was sent: the handshake has begun.
     fn run_into_handshake(&self) {
-        fn stop_once_sent(connection: Connection, stop: Rc<dyn Fn()>) {
-            if connection.counters().bytes_sent > 0 {
-                return stop();
-            }
-            let services = connection.services().unwrap();
-            services.add_callback(move || stop_once_sent(connection, stop));
-        }
         stop_once_sent((**self.connection).clone(), self.host.stopper());
         self.host.run();
     }
@@ -260,6 +253,14 @@ impl<H: Host> Scene<H> {
         self.host.services().call_later(Duration::from_millis(5), move || stop());
         self.host.run();
     }
+}
+
+fn stop_once_sent(connection: Connection, stop: Rc<dyn Fn()>) {
+    if connection.counters().bytes_sent > 0 {
+        return stop();
+    }
+    let services = connection.services().unwrap();
+    services.add_callback(move || stop_once_sent(connection, stop));
 }
 
 fn each(scenario: impl Fn(Calls)) {
@@ -393,7 +394,7 @@ fn a_loop_of_its_own_goes_with_its_connection() {
         let connection = SelectConnection::new(peer.parameters(), callbacks).unwrap();
         if started {
             let stop = connection.ioloop().clone();
-            connection.ioloop().call_later(Duration::from_millis(5), move || stop.stop());
+            stop_once_sent((*connection).clone(), Rc::new(move || stop.stop()));
             connection.ioloop().start().unwrap();
         }
         watch.handles.borrow_mut().connection = Some((*connection).clone());
