@@ -78,6 +78,9 @@ mod adapters;
 mod channel;
 mod connection;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod io_services;
 mod ioloop;
 pub mod protocol;

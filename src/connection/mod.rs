@@ -31,6 +31,8 @@ pub(crate) use event::Event;
 pub use handle::Connection;
 pub use heartbeat::Heartbeat;
 pub(crate) use input::Input;
+#[cfg(any(test, fuzzing))]
+pub(crate) use machine::Machine;
 pub(crate) use output::{BY_REFERENCE, Output};
 pub use parameters::ConnectionParameters;
 pub(crate) use session::Session;

@@ -1,0 +1,676 @@
+//! The whole state machine: a script has the broker send, the user ask, the loop write and time
+//! pass, in any order and with the bytes cut anywhere.
+//!
+//! Each script is played twice, with the bytes as they are sent and cut into small reads: what the
+//! user is told and what the machine writes must be the same.
+
+mod peer;
+pub(super) mod script;
+mod user;
+
+use std::io::IoSlice;
+use std::rc::Weak;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use self::peer::{BODY_MAX, Peer, method, pattern, raw};
+use self::script::{Op, Script};
+use self::user::{Consumer, Note, User, body, digest};
+use super::memory::Watch;
+use crate::channel::{Body, Channel, ChannelId, ChannelState};
+use crate::connection::{ConnectionParameters, Event, Input, Machine, Wire};
+use crate::error::{Misuse, PublishError, StreamLost};
+use crate::protocol::{
+    BasicProperties, EncodeMethod, FieldTable, basic, channel, connection, encode_content_header,
+    encode_heartbeat, exchange, queue, tx,
+};
+
+/// What a loop reads into. What stays unparsed must fit it, with room for more.
+const READ_BUFFER: usize = 256 * 1024;
+
+/// Memory that is taken whatever comes: the machine, the player, and what they begin with.
+const AT_REST: usize = 64 * 1024;
+/// Memory for each byte that comes or that the user asks to be sent: it lies in the read buffer, in
+/// what is unparsed, in a message that is being put together and in the output, and vectors double.
+const PER_BYTE: usize = 24;
+
+/// Six octets of settings, then what is done.
+pub fn run(data: &[u8]) {
+    pattern(0, 0);
+    let watch = Watch::start();
+    let (whole, weight) = Play::new(data, false).run();
+    assert!(watch.most() <= AT_REST + PER_BYTE * weight, "{} bytes for {weight}", watch.most());
+    let (cut, _) = Play::new(data, true).run();
+    assert_eq!(whole, cut, "cut reads make a difference");
+}
+
+struct Play<'d> {
+    script: Script<'d>,
+    machine: Machine,
+    now: Instant,
+    peer: Peer,
+    user: User,
+    /// The most bytes that a read gives.
+    read_size: usize,
+    unparsed: Vec<u8>,
+    frame_max: u32,
+    heartbeat: Option<Duration>,
+    heard: Instant,
+    /// The loop slept for too long since something was heard.
+    overslept: bool,
+    /// How many events have the user act from inside.
+    inside: u8,
+    /// What the machine may make memory of: bytes that came, and those that the user handed over.
+    weight: usize,
+}
+
+impl<'d> Play<'d> {
+    fn new(data: &'d [u8], cut: bool) -> Self {
+        let mut script = Script::new(data);
+        let read_size = usize::from(script.octet()).max(1);
+        let greeted = script.octet() & 15 != 0;
+        let channel_max = script.pick(&[2047, 1, 3, 0]);
+        let frame_max = script.pick(&[4096, 131_072, 8192, 0]);
+        let heartbeat = script.pick(&[0, 1, 60, u16::MAX]);
+        let mut parameters = ConnectionParameters::default();
+        if script.flag() {
+            parameters.set_stack_timeout(None).expect("it can be none");
+        }
+        let now = Instant::now();
+        let mut play = Self {
+            script,
+            machine: Machine::new(parameters),
+            now,
+            peer: Peer::default(),
+            user: User::default(),
+            read_size: if cut { read_size } else { usize::MAX },
+            unparsed: Vec::new(),
+            frame_max: 131_072,
+            heartbeat: None,
+            heard: now,
+            overslept: false,
+            inside: 0,
+            weight: 0,
+        };
+        play.machine.connected(now);
+        if greeted {
+            play.greet(channel_max, frame_max, heartbeat);
+            play.write(usize::MAX);
+        }
+        play
+    }
+
+    fn run(mut self) -> (Vec<Note>, usize) {
+        while !self.script.is_over() {
+            if let Some(op) = Op::read(&mut self.script) {
+                self.step(op);
+                self.settle();
+            }
+        }
+        self.end()
+    }
+
+    fn greet(&mut self, channel_max: u16, frame_max: u32, heartbeat: u16) {
+        let start = connection::Start {
+            version_major: 0,
+            version_minor: 9,
+            server_properties: FieldTable::default(),
+            mechanisms: "AMQPLAIN PLAIN".into(),
+            locales: "en_US".into(),
+        };
+        self.receive(&method(0, &start));
+        self.receive(&method(0, &connection::Tune { channel_max, frame_max, heartbeat }));
+        self.receive(&method(0, &connection::OpenOk {}));
+        assert!(self.machine.is_open());
+        self.frame_max = self.machine.limits().frame_max;
+        self.heartbeat = (heartbeat > 0).then(|| Duration::from_secs(heartbeat.into()));
+    }
+
+    fn end(mut self) -> (Vec<Note>, usize) {
+        if !self.machine.is_closed() {
+            self.machine.lost(StreamLost::EndOfStream);
+        }
+        self.settle();
+        self.is_over();
+        self.write(usize::MAX);
+        self.peer.end();
+        self.user.note("written", 0, self.peer.hash);
+        self.user.end();
+        (self.user.notes.take(), self.weight)
+    }
+
+    /// Nothing happens after the end.
+    fn is_over(&mut self) {
+        assert!(self.machine.is_closed() && !self.machine.has_events());
+        assert_eq!(self.machine.deadline(), None);
+        let waiting = self.machine.output().len();
+        let told = self.user.notes.borrow().len();
+        self.script = Script::new(&[]);
+        let all = (0..64).filter_map(|octet| Op::read(&mut Script::new(&[octet])));
+        for op in all {
+            self.step(op);
+            self.settle();
+        }
+        assert_eq!(self.user.notes.borrow().len(), told, "something was told after the end");
+        assert!(self.machine.output().len() <= waiting, "something is to be sent after the end");
+    }
+
+    fn step(&mut self, op: Op) {
+        match op {
+            Op::Bytes => {
+                self.peer.is_dishonest = true;
+                let count = self.script.octet().into();
+                let bytes = self.script.bytes(count);
+                self.receive(bytes);
+            }
+            Op::Frame => {
+                self.peer.is_dishonest = true;
+                let (kind, channel) = (self.script.pick(&[1, 2, 3, 8]), self.number());
+                let count = self.script.octet().into();
+                let payload = self.script.bytes(count);
+                self.receive(&raw(kind, channel, payload));
+            }
+            Op::Method => {
+                self.peer.is_dishonest = true;
+                let channel = self.number();
+                let class = self.script.pick(&[10, 20, 40, 50, 60, 85, 90]);
+                let mut payload = vec![0, class, 0, self.script.octet()];
+                let count = self.script.octet().into();
+                payload.extend(self.script.bytes(count));
+                payload.extend([0; 24]);
+                self.receive(&raw(1, channel, &payload));
+            }
+            Op::Greet => match self.script.octet() % 5 {
+                0 => self.receive(&method(0, &connection::Start::default())),
+                1 => {
+                    let (channel_max, heartbeat) = (self.script.number(), self.script.number());
+                    let frame_max = self.script.pick(&[0, 1, 7, 4095, 4096, 8191, 9000, u32::MAX]);
+                    let tune = connection::Tune { channel_max, frame_max, heartbeat };
+                    self.receive(&method(0, &tune));
+                }
+                2 => self.receive(&method(0, &connection::OpenOk {})),
+                3 => self.receive(&method(0, &connection::Blocked { reason: "memory".into() })),
+                _ => {
+                    let mut heartbeat = Vec::new();
+                    encode_heartbeat(&mut heartbeat);
+                    self.receive(&heartbeat);
+                }
+            },
+            Op::Answer => self.answer(),
+            Op::Deliver => {
+                let index: usize = self.script.octet().into();
+                let (number, consumer_tag) = match self.user.consumers.get(index) {
+                    Some(consumer) => (consumer.channel.number, consumer.tag.clone()),
+                    None => (self.number(), "nobody".into()),
+                };
+                let delivery_tag = self.script.octet().into();
+                let deliver = basic::Deliver { consumer_tag, delivery_tag, ..Default::default() };
+                self.receive_message(number, &method(number, &deliver));
+            }
+            Op::ContentHeader => {
+                let (channel, size) = (self.number(), self.size());
+                self.receive(&content_header(channel, size as u64));
+            }
+            Op::Body => {
+                let (channel, size) = (self.number(), self.size());
+                self.receive(&raw(3, channel, pattern(0, size.min(BODY_MAX))));
+            }
+            Op::Return => {
+                let channel = self.number();
+                self.receive_message(channel, &method(channel, &basic::Return::default()));
+            }
+            Op::Ack => {
+                let (channel, sort) = (self.number(), self.script.octet());
+                let (delivery_tag, multiple) = (u64::from(self.script.octet()), sort & 1 == 1);
+                let ack = basic::Ack { delivery_tag, multiple };
+                let nack = basic::Nack { delivery_tag, multiple, requeue: false };
+                let bytes =
+                    if sort & 2 == 0 { method(channel, &ack) } else { method(channel, &nack) };
+                self.receive(&bytes);
+            }
+            Op::CancelConsumer => {
+                let index: usize = self.script.octet().into();
+                if let Some(Consumer { channel, tag, .. }) = self.user.consumers.get(index) {
+                    let cancel = basic::Cancel { consumer_tag: tag.clone() };
+                    let bytes = method(channel.number, &cancel);
+                    self.receive(&bytes);
+                }
+            }
+            Op::CloseChannel => {
+                self.peer.is_dishonest = true;
+                let (channel, ok) = (self.number(), self.script.flag());
+                let close = channel::Close { reply_code: 404, ..Default::default() };
+                let bytes = if ok {
+                    method(channel, &channel::CloseOk {})
+                } else {
+                    method(channel, &close)
+                };
+                self.receive(&bytes);
+            }
+            Op::CloseConnection => {
+                let ok = self.script.flag();
+                let close = connection::Close { reply_code: 320, ..Default::default() };
+                self.receive(&if ok {
+                    method(0, &connection::CloseOk {})
+                } else {
+                    method(0, &close)
+                });
+            }
+            Op::Wait => {
+                let until = self.now + self.duration();
+                self.wait(until);
+            }
+            Op::Oversleep => {
+                let time = self.duration();
+                self.now += time;
+                self.overslept = true;
+                self.machine.deadline_passed(self.now);
+            }
+            Op::Write => {
+                let count = self.script.number().into();
+                self.write(if count == 0 { usize::MAX } else { count });
+            }
+            Op::Lose => {
+                let reset = std::io::Error::from_raw_os_error(104);
+                let reset = StreamLost::Io(reset.into());
+                let cause = if self.script.flag() { reset } else { StreamLost::EndOfStream };
+                self.machine.lost(cause);
+            }
+            Op::Inside => self.inside = self.script.octet(),
+            asked => self.ask(asked),
+        }
+    }
+
+    // The broker.
+
+    fn number(&mut self) -> u16 {
+        match self.script.octet() {
+            255 => self.script.number(),
+            number => number.into(),
+        }
+    }
+
+    fn size(&mut self) -> usize {
+        let largest = self.frame_max as usize - 8;
+        match self.script.octet() {
+            octet @ 0..=199 => octet.into(),
+            200..=209 => largest,
+            210..=219 => largest + 1,
+            220..=229 => 20_000,
+            230..=239 => 40_000,
+            240..=249 => 2 * largest,
+            _ => usize::from(self.script.number()) << 8,
+        }
+    }
+
+    /// The broker answers one of those that it was asked first.
+    fn answer(&mut self) {
+        self.write(usize::MAX);
+        let index = usize::from(self.script.octet()) % self.peer.asked.len().clamp(1, 4);
+        let Some(asked) = self.peer.asked.remove(index) else { return };
+        match asked.message() {
+            Some((number, get_ok)) if self.script.flag() => self.receive_message(number, &get_ok),
+            _ => self.receive(&asked.answer()),
+        }
+    }
+
+    /// A method, and as much of the content behind it as the script says.
+    fn receive_message(&mut self, channel: u16, method: &[u8]) {
+        let (parts, size) = (self.script.octet(), self.size());
+        let mut bytes = method.to_vec();
+        if parts & 1 == 0 {
+            bytes.extend(content_header(channel, size as u64));
+        }
+        if parts & 2 == 0 {
+            let chunk = self.frame_max as usize - 8;
+            for body in pattern(0, size.min(BODY_MAX)).chunks(chunk) {
+                bytes.extend(raw(3, channel, body));
+            }
+        }
+        self.receive(&bytes);
+    }
+
+    // The loop.
+
+    fn receive(&mut self, bytes: &[u8]) {
+        // Small reads of a lot would only take long: what is unparsed is copied by each.
+        let size = self.read_size.max(bytes.len() / 32).max(1);
+        for read in bytes.chunks(size) {
+            if !self.machine.is_closed() {
+                self.machine.received(self.now);
+                (self.heard, self.overslept) = (self.now, false);
+            }
+            self.read(read);
+        }
+    }
+
+    /// Nothing comes, but what happened is told.
+    fn settle(&mut self) {
+        self.read(&[]);
+    }
+
+    fn read(&mut self, bytes: &[u8]) {
+        self.weight += bytes.len();
+        self.unparsed.extend_from_slice(bytes);
+        let buffer: Arc<[u8]> = Arc::from(std::mem::take(&mut self.unparsed));
+        let mut input = Input::new(&buffer, buffer.len());
+        while let Some(event) = self.machine.next(&mut input) {
+            self.tell(event);
+            if self.inside > 0 {
+                self.inside -= 1;
+                self.act_inside();
+            }
+        }
+        if !self.machine.is_closed() {
+            self.unparsed.extend_from_slice(input.rest());
+        }
+        assert!(self.unparsed.len() < READ_BUFFER, "nothing more could ever be read");
+    }
+
+    /// What a closure of the user may do while events are delivered.
+    fn act_inside(&mut self) {
+        match Op::read(&mut self.script) {
+            Some(op @ (Op::Write | Op::Oversleep | Op::Inside)) => self.step(op),
+            Some(op) => self.ask(op),
+            None => {}
+        }
+    }
+
+    fn duration(&mut self) -> Duration {
+        let milliseconds = u64::from(self.script.number());
+        Duration::from_millis(if self.script.flag() { milliseconds * 1000 } else { milliseconds })
+    }
+
+    /// Time passes, and the machine is told of every deadline.
+    fn wait(&mut self, until: Instant) {
+        while let Some(deadline) = self.machine.deadline().filter(|deadline| *deadline <= until) {
+            self.now = self.now.max(deadline);
+            self.machine.deadline_passed(self.now);
+            let next = self.machine.deadline();
+            assert!(next.is_none_or(|next| next > self.now), "a deadline that never passes");
+            self.settle();
+        }
+        self.now = until;
+        let silent = self.now - self.heard;
+        if self.heartbeat.is_some_and(|interval| silent > 2 * interval) && !self.overslept {
+            assert!(self.machine.is_closed(), "a peer that was silent for {silent:?} lives");
+        }
+    }
+
+    /// The socket takes so many bytes.
+    fn write(&mut self, mut room: usize) {
+        let output = self.machine.output();
+        let mut any = false;
+        while room > 0 && !output.is_empty() {
+            let mut slices = [IoSlice::new(&[]); 3];
+            let used = output.slices(&mut slices);
+            assert!(used > 0, "bytes wait that no slice shows");
+            let mut taken = 0;
+            for slice in &slices[..used] {
+                let count = slice.len().min(room - taken);
+                self.peer.read(&slice[..count]);
+                taken += count;
+            }
+            room -= taken;
+            output.advance(taken);
+            any = true;
+        }
+        drop(output.take_spent());
+        if any {
+            self.machine.sent();
+        }
+    }
+
+    // The user.
+
+    fn tell(&mut self, event: Event<'_>) {
+        let handle = |id| Channel::new(Weak::new(), id);
+        match event {
+            Event::Opened => {
+                self.user.opened += 1;
+                self.user.note("opened", 0, 0);
+            }
+            Event::Closed { error, was_open } => {
+                self.user.closed += 1;
+                assert_eq!(was_open, self.user.opened == 1);
+                self.user.note("closed", 0, digest(&error));
+            }
+            Event::Replied { channel, callback, result } => callback(&handle(channel), result),
+            Event::Got { channel, callback, result } => callback(&handle(channel), result),
+            Event::Delivered { channel, consumer, mut on_message, delivery } => {
+                on_message(&handle(channel), &delivery);
+                drop(self.machine.give_back(channel, consumer, on_message));
+            }
+            Event::Returned { channel, message } => {
+                self.user.note("returned", channel.number, body(&message));
+            }
+            Event::Cancelled { channel, consumer_tag } => {
+                let is_it = |c: &Consumer| c.channel == channel && c.tag == consumer_tag;
+                self.user.stop(is_it);
+                self.user.note("cancelled", channel.number, 0);
+            }
+            Event::ChannelClosed { channel, callbacks, error } => {
+                for callback in callbacks {
+                    callback(&handle(channel), error.clone());
+                }
+                self.user.channel_ended(channel);
+                self.user.note("channel closed", channel.number, digest(&error));
+            }
+            Event::Released(closures) => drop(closures),
+        }
+    }
+
+    fn ask(&mut self, op: Op) {
+        let waiting = self.machine.output().len();
+        self.weight += 512;
+        let asked = match op {
+            Op::AskChannel => self.ask_channel(),
+            Op::AskClose => {
+                let text = self.name();
+                let closed = self.machine.close(self.now, 200, text.into()).is_ok();
+                if closed {
+                    self.user.stop(|_| true);
+                }
+                closed
+            }
+            Op::Panic => {
+                self.machine.panicked("by script".to_owned());
+                true
+            }
+            _ => match self.channel() {
+                Some(channel) => self.ask_on(channel, op),
+                None => true,
+            },
+        };
+        if !asked {
+            assert_eq!(self.machine.output().len(), waiting, "a refused call sends nothing");
+        }
+    }
+
+    /// One of the channels that were ever asked for.
+    fn channel(&mut self) -> Option<ChannelId> {
+        let index = usize::from(self.script.octet()) % self.user.channels.len().max(1);
+        self.user.channels.get(index).map(|(channel, _)| *channel)
+    }
+
+    fn name(&mut self) -> &'static str {
+        const LONG: &str = match std::str::from_utf8(&[b'n'; 256]) {
+            Ok(long) => long,
+            Err(_) => "",
+        };
+        self.script.pick(&["", "a", "b", "name", "ctag1.0.0", &LONG[1..], LONG])
+    }
+
+    fn ask_channel(&mut self) -> bool {
+        let number = match self.script.octet() {
+            0..=127 => None,
+            255 => Some(self.script.number()),
+            number => Some(u16::from(number - 128)),
+        };
+        let asked =
+            self.user.ask(false, |completion| self.machine.open_channel(number, completion));
+        if let Some(id) = asked {
+            // The table of channels reaches to the highest number.
+            self.weight += usize::from(id.number);
+            self.will_come::<channel::Open>(id, 0);
+            self.user.channels.push((id, false));
+        }
+        asked.is_some()
+    }
+
+    fn ask_on(&mut self, id: ChannelId, op: Op) -> bool {
+        match op {
+            Op::AskRequest => self.request_any(id),
+            Op::AskConsumer => self.consume(id),
+            Op::AskCancel => self.cancel(id),
+            Op::AskGet => {
+                let get = basic::Get { queue: self.name().into(), ..Default::default() };
+                self.request(id, true, &get)
+            }
+            Op::Publish => self.publish(id),
+            Op::Settle => {
+                let (sort, tag) = (self.script.octet(), self.script.octet().into());
+                let ack = basic::Ack { delivery_tag: tag, multiple: sort & 4 != 0 };
+                let nack = basic::Nack { delivery_tag: tag, ..Default::default() };
+                let reject = basic::Reject { delivery_tag: tag, requeue: false };
+                match sort % 3 {
+                    0 => self.tell_broker(id, &ack),
+                    1 => self.tell_broker(id, &nack),
+                    _ => self.tell_broker(id, &reject),
+                }
+            }
+            Op::Observe => {
+                let Some(channel) = self.machine.channel_mut(id) else { return false };
+                let called = self.user.on_close();
+                channel.observers.on_close.push(Box::new(move |_, _| called()));
+                true
+            }
+            Op::AskChannelClose => {
+                let text = self.name();
+                let closed = self.work(id, |channel, wire| channel.close(wire, 200, text.into()));
+                if closed.is_ok() {
+                    self.user.stop(|consumer| consumer.channel == id);
+                    self.will_come::<channel::Close<'_>>(id, 0);
+                }
+                closed.is_ok()
+            }
+            _ => true,
+        }
+    }
+
+    fn work<R, E: From<Misuse>>(
+        &mut self,
+        id: ChannelId,
+        work: impl FnOnce(&mut ChannelState, &mut Wire) -> Result<R, E>,
+    ) -> Result<R, E> {
+        let (channel, wire) = self.machine.open_channel_mut(id)?;
+        work(channel, wire)
+    }
+
+    fn request<M: EncodeMethod>(&mut self, id: ChannelId, get: bool, request: &M) -> bool {
+        let machine = &mut self.machine;
+        let asked = self.user.ask(get, |completion| {
+            let (channel, wire) = machine.open_channel_mut(id)?;
+            channel.request(wire, request, completion)
+        });
+        if asked.is_some() {
+            self.will_come::<M>(id, 0);
+        }
+        asked.is_some()
+    }
+
+    fn tell_broker<M: EncodeMethod>(&mut self, id: ChannelId, method: &M) -> bool {
+        let told = self.work(id, |channel, wire| channel.tell(wire, method)).is_ok();
+        if told {
+            self.will_come::<M>(id, 0);
+        }
+        told
+    }
+
+    fn will_come<M: EncodeMethod>(&mut self, id: ChannelId, size: u64) {
+        self.peer.will_come(id.number, (M::CLASS_ID, M::METHOD_ID), size);
+    }
+
+    fn request_any(&mut self, id: ChannelId) -> bool {
+        let (sort, name) = (self.script.octet(), self.name());
+        match sort % 10 {
+            0 => {
+                let declare = queue::Declare { queue: name.into(), ..Default::default() };
+                self.request(id, false, &declare)
+            }
+            1 => {
+                let delete = queue::Delete { queue: name.into(), ..Default::default() };
+                self.request(id, false, &delete)
+            }
+            2 => {
+                let unbind = exchange::Unbind { source: name.into(), ..Default::default() };
+                self.request(id, false, &unbind)
+            }
+            3 => self.request(id, false, &basic::Qos::default()),
+            4 => self.request(id, false, &basic::Recover { requeue: true }),
+            5 => self.request(id, false, &channel::Flow { active: true }),
+            6 => self.request(id, false, &tx::Select),
+            7 => self.request(id, false, &tx::Rollback),
+            _ => self.request(id, false, &tx::Commit),
+        }
+    }
+
+    fn consume(&mut self, id: ChannelId) -> bool {
+        let (consumer_tag, no_ack) = (self.name().into(), self.script.flag());
+        let consume = basic::Consume { consumer_tag, no_ack, ..Default::default() };
+        let (on_message, stopped) = self.user.on_message();
+        let (mut on_message, machine) = (Some(on_message), &mut self.machine);
+        let tag = self.user.ask(false, |completion| {
+            let (channel, wire) = machine.open_channel_mut(id)?;
+            channel.consume(wire, consume, &mut on_message, completion)
+        });
+        assert_eq!(on_message.is_none(), tag.is_some(), "a closure is taken by what succeeds");
+        let asked = tag.is_some();
+        if asked {
+            self.will_come::<basic::Consume<'_>>(id, 0);
+        }
+        self.user.consumers.extend(tag.map(|tag| Consumer { channel: id, tag, stopped }));
+        asked
+    }
+
+    fn cancel(&mut self, id: ChannelId) -> bool {
+        let index: usize = self.script.octet().into();
+        let consumer_tag = match self.user.consumers.get(index) {
+            Some(consumer) => consumer.tag.clone(),
+            None => self.name().into(),
+        };
+        let (cancel, machine) = (basic::Cancel { consumer_tag }, &mut self.machine);
+        let asked = self.user.ask(false, |completion| {
+            let (channel, wire) = machine.open_channel_mut(id)?;
+            channel.cancel(wire, &cancel, completion)
+        });
+        if asked.is_some() {
+            self.user.stop(|c| c.channel == id && c.tag == cancel.consumer_tag);
+            self.will_come::<basic::Cancel<'_>>(id, 0);
+        }
+        asked.is_some()
+    }
+
+    fn publish(&mut self, id: ChannelId) -> bool {
+        let (routing_key, shared) = (self.name().into(), self.script.flag());
+        let publish = basic::Publish { routing_key, ..Default::default() };
+        let pattern = pattern(0, self.size().min(BODY_MAX));
+        let app_id = self.name();
+        let properties = BasicProperties { app_id: Some(app_id.into()), ..Default::default() };
+        self.weight += pattern.len();
+        let mut body = if shared { Body::from(pattern.to_vec()) } else { Body::from(pattern) };
+        let published: Result<u64, PublishError> =
+            self.work(id, |channel, wire| channel.publish(wire, &publish, &properties, &mut body));
+        if published.is_ok() {
+            self.will_come::<basic::Publish<'_>>(id, pattern.len() as u64);
+        }
+        published.is_ok()
+    }
+}
+
+fn content_header(channel: u16, size: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let properties = BasicProperties::default();
+    encode_content_header(&mut bytes, 0, channel, size, &properties).expect("it can be encoded");
+    bytes
+}

@@ -1,0 +1,166 @@
+//! The user, as far as it is told: each completion once, and nothing that it has cancelled.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use crate::channel::{ChannelId, Completion, OnMessage};
+use crate::error::{Error, HandshakeError, Result};
+use crate::protocol::{Method, ShortStr};
+
+/// Something that was told: what, on which channel, and what else tells it from others.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Note {
+    pub(super) what: &'static str,
+    pub(super) channel: u16,
+    pub(super) detail: u64,
+}
+
+pub(super) struct Consumer {
+    pub(super) channel: ChannelId,
+    pub(super) tag: ShortStr<'static>,
+    /// It must not be called any more.
+    pub(super) stopped: Rc<Cell<bool>>,
+}
+
+#[derive(Default)]
+pub(super) struct User {
+    pub(super) notes: Rc<RefCell<Vec<Note>>>,
+    /// How often each completion that was taken has been called.
+    completions: Vec<Rc<Cell<u32>>>,
+    pub(super) consumers: Vec<Consumer>,
+    /// Those that were asked for, and whether their end has been told.
+    pub(super) channels: Vec<(ChannelId, bool)>,
+    pub(super) opened: u32,
+    pub(super) closed: u32,
+}
+
+pub(super) fn note(notes: &RefCell<Vec<Note>>, what: &'static str, channel: u16, detail: u64) {
+    notes.borrow_mut().push(Note { what, channel, detail });
+}
+
+/// What of a result is noted.
+pub(super) fn detail<T>(result: &Result<T>, ok: impl FnOnce(&T) -> u64) -> u64 {
+    match result {
+        Ok(value) => ok(value),
+        Err(error) => digest(error),
+    }
+}
+
+/// Which error it is. Of what a stranger said, as much as has come by then is told: that is as it
+/// was cut.
+pub(super) fn digest(error: &Error) -> u64 {
+    if let Error::Handshake(HandshakeError::NotAmqp { .. }) = error {
+        return 0;
+    }
+    struct Hash(u64);
+    impl std::fmt::Write for Hash {
+        fn write_str(&mut self, text: &str) -> std::fmt::Result {
+            self.0 = hash(self.0, text.as_bytes());
+            Ok(())
+        }
+    }
+    let mut hash = Hash(1);
+    std::fmt::write(&mut hash, format_args!("{error:?} {error}")).expect("it can be printed");
+    hash.0
+}
+
+pub(super) fn hash(seed: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(seed, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+impl User {
+    pub(super) fn note(&self, what: &'static str, channel: u16, detail: u64) {
+        note(&self.notes, what, channel, detail);
+    }
+
+    fn counted(&self) -> (Rc<Cell<u32>>, impl Fn() + use<>) {
+        let calls = Rc::new(Cell::new(0));
+        let counter = Rc::clone(&calls);
+        (calls, move || counter.set(counter.get() + 1))
+    }
+
+    /// Lets `ask` have a completion; whether it was taken must be what the result says.
+    pub(super) fn ask<T, E: std::fmt::Debug>(
+        &mut self,
+        get: bool,
+        ask: impl FnOnce(&mut Option<Completion>) -> Result<T, E>,
+    ) -> Option<T> {
+        let (calls, called) = self.counted();
+        let notes = Rc::clone(&self.notes);
+        let completion = if get {
+            Completion::Get(Box::new(move |channel, got| {
+                called();
+                let body = |got: &Option<_>| got.as_ref().map_or(0, |got| body(got));
+                note(&notes, "got", channel.channel_number(), detail(&got, body));
+            }))
+        } else {
+            Completion::Reply(Box::new(move |channel, reply| {
+                called();
+                let ids =
+                    |reply: &Method<'_>| u64::from(reply.ids().0) << 16 | u64::from(reply.ids().1);
+                note(&notes, "replied", channel.channel_number(), detail(&reply, ids));
+            }))
+        };
+        let mut completion = Some(completion);
+        let asked = ask(&mut completion);
+        assert_eq!(completion.is_none(), asked.is_ok(), "a completion is taken by what succeeds");
+        if completion.is_none() {
+            self.completions.push(calls);
+        }
+        asked.ok()
+    }
+
+    /// A closure for a consumer, and what stops it.
+    pub(super) fn on_message(&self) -> (OnMessage, Rc<Cell<bool>>) {
+        let stopped = Rc::new(Cell::new(false));
+        let (notes, must_not_run) = (Rc::clone(&self.notes), Rc::clone(&stopped));
+        let on_message: OnMessage = Box::new(move |channel, delivery| {
+            assert!(!must_not_run.get(), "a consumer was called after its end");
+            note(&notes, "delivered", channel.channel_number(), body(delivery));
+        });
+        (on_message, stopped)
+    }
+
+    /// Counts the calls of an observer of a channel's end, which is one completion more.
+    pub(super) fn on_close(&mut self) -> impl FnOnce() + 'static + use<> {
+        let (calls, called) = self.counted();
+        self.completions.push(calls);
+        called
+    }
+
+    /// The consumers that these are, of those that run, must not be called any more.
+    pub(super) fn stop(&self, which: impl Fn(&Consumer) -> bool) {
+        let running = self.consumers.iter().filter(|consumer| !consumer.stopped.get());
+        running.filter(|consumer| which(consumer)).for_each(|consumer| consumer.stopped.set(true));
+    }
+
+    pub(super) fn channel_ended(&mut self, id: ChannelId) {
+        let channel = self.channels.iter_mut().find(|(channel, _)| *channel == id);
+        let (_, ended) = channel.expect("only what was asked for ends");
+        assert!(!std::mem::replace(ended, true), "a channel ended twice");
+        self.stop(|consumer| consumer.channel == id);
+    }
+
+    /// The connection has ended and all was told.
+    pub(super) fn end(&self) {
+        assert_eq!(self.closed, 1, "the connection's end is told once");
+        assert!(self.opened <= 1);
+        for calls in &self.completions {
+            assert_eq!(calls.get(), 1, "each completion is called once");
+            assert_eq!(Rc::strong_count(calls), 1, "no closure is kept");
+        }
+        assert!(self.channels.iter().all(|(_, ended)| *ended), "a channel's end was not told");
+        let kept = self.consumers.iter().filter(|consumer| Rc::strong_count(&consumer.stopped) > 1);
+        assert_eq!(kept.count(), 0, "a consumer's closure is kept");
+        assert_eq!(Rc::strong_count(&self.notes), 1, "no closure is kept");
+    }
+}
+
+/// What of a message is noted: its length, and how it begins and ends.
+pub(super) fn body<M>(message: &crate::channel::Message<'_, M>) -> u64 {
+    let properties = u64::from(message.properties().is_ok());
+    let (kept, body) = (message.to_bytes(), message.body());
+    assert_eq!(kept.len(), body.len());
+    let ends = [&kept[..kept.len().min(64)], &body[body.len().saturating_sub(64)..]];
+    hash(hash(properties ^ (kept.len() as u64) << 8, ends[0]), ends[1])
+}
