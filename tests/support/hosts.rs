@@ -4,8 +4,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use haypile::{
-    BaseConnection, ConnectionCallbacks, ConnectionParameters, IOLoop, Result, SelectConnection,
-    Services,
+    BaseConnection, ConnectionCallbacks, ConnectionParameters, IOLoop, PollerKind, Result,
+    SelectConnection, Services,
 };
 
 /// No scenario takes longer, on a busy machine either.
@@ -57,6 +57,10 @@ pub(crate) use every_host;
 pub struct Select(IOLoop);
 
 impl Select {
+    pub fn over(poller: PollerKind) -> Self {
+        Self(IOLoop::with_poller(poller).expect("a loop"))
+    }
+
     pub fn ioloop(&self) -> &IOLoop {
         &self.0
     }

@@ -1,7 +1,9 @@
 //! What the tests over real loops and a real broker share.
 #![allow(dead_code, unused_imports, unused_macros, reason = "each test binary uses a part of it")]
 
+pub mod forward;
 pub mod hosts;
+pub mod lag;
 pub mod logs;
 pub mod peers;
 
@@ -12,6 +14,7 @@ use haypile::{Channel, Connection, ConnectionCallbacks, ConnectionParameters, Er
 
 pub use hosts::Host;
 pub(crate) use hosts::every_host;
+pub use lag::Lag;
 
 /// The broker that `scripts/with-broker` has started.
 pub fn broker() -> ConnectionParameters {

@@ -1,0 +1,79 @@
+//! From nothing to an open connection, and the ways in which that fails.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use haypile::{ConnectError, Error, HandshakeError, Phase};
+
+use crate::stage::{Stage, assert_closed, close, open_channel};
+use crate::support::forward::{Forward, Toward, Verdict, is_method};
+use crate::support::peers;
+
+pub fn opens_a_channel_and_closes(stage: &Stage) {
+    let ended = stage.session(stage.broker(), |connection| {
+        assert!(connection.is_open());
+        open_channel(connection, |channel| close(&channel.connection()));
+    });
+    assert_closed(ended);
+}
+
+pub fn close_at_once_aborts(stage: &Stage) {
+    let failure = stage.failure(stage.broker(), close);
+    assert_eq!(failure, ConnectError::Aborted.into());
+}
+
+/// In each of its phases: the broker's answer is withheld, and `close` called instead.
+pub fn close_in_the_handshake_aborts(stage: &Stage) {
+    for answer in ["connection.start", "connection.tune", "connection.open-ok"] {
+        let forward = Forward::to(&stage.broker());
+        let withheld = Arc::new(AtomicBool::new(false));
+        let withhold = Arc::clone(&withheld);
+        forward.inspect(move |_, frame| {
+            if !is_method(frame, answer) {
+                return Verdict::Pass;
+            }
+            withhold.store(true, Ordering::SeqCst);
+            Verdict::Stall
+        });
+        let failure = stage.failure(forward.parameters(stage.broker()), |connection| {
+            let connection = connection.clone();
+            stage.when(move || withheld.load(Ordering::SeqCst), move || close(&connection));
+        });
+        assert_eq!(failure, ConnectError::Aborted.into());
+    }
+}
+
+/// pika's waits for a broker, with a limit that nothing can keep; here nobody answers.
+pub fn the_socket_timeout_ends_a_connect(stage: &Stage) {
+    let mut parameters = peers::parameters_of(peers::silent());
+    parameters.set_socket_timeout(Some(Duration::from_millis(20))).expect("not zero");
+    let failure = stage.failure(parameters, |_| ());
+    let Error::Connect(ConnectError::Unreachable { failures, .. }) = failure else {
+        panic!("{failure:?}");
+    };
+    let [(address, cause)] = &failures[..] else { panic!("{failures:?}") };
+    assert_eq!(*address, peers::silent());
+    assert_eq!(cause.kind(), std::io::ErrorKind::TimedOut);
+}
+
+/// pika's has a limit that no broker can keep; here the broker is not let answer.
+pub fn the_stack_timeout_ends_a_handshake(stage: &Stage) {
+    let forward = Forward::to(&stage.broker());
+    forward.stall(Toward::Client);
+    let mut parameters = forward.parameters(stage.broker());
+    let limit = Duration::from_millis(20);
+    parameters.set_stack_timeout(Some(limit)).expect("not zero");
+    let failure = stage.failure(parameters, |_| ());
+    assert_eq!(failure, HandshakeError::TimedOut { phase: Phase::Protocol, limit }.into());
+}
+
+pub fn an_unknown_virtual_host_is_denied(stage: &Stage) {
+    let mut parameters = stage.broker();
+    parameters.set_virtual_host("no-such-virtual-host").expect("short");
+    let failure = stage.failure(parameters, |_| ());
+    let Error::Handshake(HandshakeError::AccessDenied { virtual_host, .. }) = failure else {
+        panic!("{failure:?}");
+    };
+    assert_eq!(virtual_host, "no-such-virtual-host");
+}
