@@ -3,11 +3,14 @@
 //! All of them are `Clone + PartialEq + Send + Sync`, since one cause (a lost stream, say) completes
 //! many requests, and since a program and a test match on the exact cause.
 
+mod connect;
+
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use connect::{ConnectError, ConnectFailure};
 
 use crate::protocol::{DecodeError, EncodeError, reply_code};
 
@@ -25,7 +28,8 @@ pub enum Error {
     /// The channel was closed; every request pending on it ends with this.
     #[error("channel closed {0}")]
     ChannelClosed(Closed),
-    /// No connection could be made: the name did not resolve or no address took the connection.
+    /// No connection could be made: a name did not resolve, no address took the connection, or of
+    /// several things that were tried each failed in its way.
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// The connection was closed; every request pending on it ends with this.
@@ -147,37 +151,6 @@ impl fmt::Display for Closed {
         };
         write!(f, "{by}: ({}) {}", self.reply_code, self.reply_text)
     }
-}
-
-/// Why no byte stream could be had.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConnectError {
-    /// `close` was called before the connection was open (pika's `ConnectionOpenAborted`).
-    #[error("closed before the connection was open")]
-    Aborted,
-    /// The host's name could not be resolved to any address.
-    #[error("cannot resolve host {host:?}: {cause}")]
-    Resolve {
-        /// The name that was looked up.
-        host: String,
-        /// What the resolver said.
-        cause: IoError,
-    },
-    /// Every address of the host failed; each with its cause, in the order tried.
-    #[error("cannot connect to {host:?}: {}", list(failures))]
-    Unreachable {
-        /// The host whose addresses these are.
-        host: String,
-        /// Each address tried, and why it failed.
-        failures: Vec<(SocketAddr, IoError)>,
-    },
-}
-
-fn list(failures: &[(SocketAddr, IoError)]) -> String {
-    let texts: Vec<_> =
-        failures.iter().map(|(address, cause)| format!("{address}: {cause}")).collect();
-    texts.join("; ")
 }
 
 /// How far the AMQP handshake had come.

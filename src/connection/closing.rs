@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::channels::Channels;
 use super::event::Event;
-use super::machine::{Machine, State};
+use super::machine::{Limit, Machine, State};
 use crate::channel::broker_closed_channel;
 use crate::error::{
     Closed, ConnectError, Error, HandshakeError, Misuse, Party, Phase, ProtocolError, StreamLost,
@@ -14,9 +14,11 @@ use crate::protocol::{
 };
 
 impl Machine {
-    /// The stream has ended, or never came to be.
+    /// The stream has ended.
     pub(crate) fn lost(&mut self, cause: StreamLost) {
         let error = match &self.state {
+            // The stream of an attempt that has failed already.
+            State::Connecting => return,
             State::Handshake(phase) => HandshakeError::Lost { phase: *phase, cause }.into(),
             // All was said; only the broker's answer is missing.
             State::Closing { reason, unsent: None } => Error::ConnectionClosed(reason.clone()),
@@ -32,7 +34,7 @@ impl Machine {
             State::Connecting | State::Handshake(_) => false,
             State::Open | State::Closing { .. } => true,
         };
-        self.deadline = None;
+        self.limit = None;
         self.pulse = None;
         for channel in self.channels.take_all() {
             channel.end(&error, &mut self.wire);
@@ -96,7 +98,7 @@ impl Machine {
         let reply_text = close.reply_text.to_string();
         let reason = Closed { by: Party::Client, reply_code, reply_text, cause: (0, 0) };
         self.state = State::Closing { reason, unsent: Some(close) };
-        self.deadline = self.parameters.stack_timeout().and_then(|limit| now.checked_add(limit));
+        self.limit = Limit::starting(now, self.parameters.stack_timeout());
         self.close_if_idle();
         Ok(())
     }

@@ -9,6 +9,7 @@ use super::lent::{Lent, LentList};
 use super::session::Session;
 use crate::channel::{Channel, ChannelId, Observers};
 use crate::error::{Closed, Error, Party};
+use crate::io_services::Workflow;
 use crate::ioloop::LoopCore;
 
 impl Session {
@@ -59,10 +60,12 @@ impl Session {
                 self.call_each(core, calls);
             }
             Event::Opened => {
+                let workflow = self.workflow.take();
                 let on_open = self.callbacks.borrow_mut().on_open.take();
                 if let Some(on_open) = on_open {
                     self.call(core, || on_open(&self.connection()));
                 }
+                self.call(core, || drop(workflow));
             }
             Event::Closed { error, was_open } => self.closed(core, error, was_open),
             Event::Released(closures) => self.call(core, || drop(closures)),
@@ -116,9 +119,17 @@ impl Session {
 
     /// The connection has ended: the stream goes first, then the user is told, then everything is
     /// released.
-    fn closed(&self, core: &LoopCore, error: Error, was_open: bool) {
+    fn closed(&self, core: &LoopCore, mut error: Error, was_open: bool) {
         self.write();
         self.take_down();
+        if !was_open {
+            match self.try_next(error) {
+                Ok(()) => return,
+                Err(last) => error = last,
+            }
+        }
+        let workflow = self.workflow.take();
+        workflow.iter().for_each(Workflow::abandon);
         let services = self.services.upgrade();
         let released = services.as_ref().zip(self.key.take()).map(|(s, key)| s.release(key));
         let ConnectionCallbacks { on_open, on_open_error, on_close } = self.callbacks.take();
@@ -136,7 +147,7 @@ impl Session {
             }
             None => {}
         }
-        self.call(core, || drop((on_open, untold)));
+        self.call(core, || drop((on_open, untold, workflow)));
         drop(released);
     }
 }

@@ -1,21 +1,19 @@
 //! From the protocol header to OpenOk.
 
-use std::time::Instant;
-
 use super::event::Event;
 use super::heartbeat::Pulse;
-use super::machine::{Machine, State};
+use super::machine::{Limit, Machine, State};
 use super::parameters::ConnectionParameters;
 use super::tuning::Limits;
 use crate::error::{Closed, Error, HandshakeError, Party, Phase, ProtocolError};
 use crate::protocol::{FieldTable, FieldValue, PROTOCOL_HEADER, connection, reply_code};
 
 impl Machine {
-    /// The stream is connected: starts the handshake.
-    pub(crate) fn connected(&mut self, now: Instant) {
+    /// The stream is connected: starts the handshake, which is to be done within the limit.
+    pub(crate) fn connected(&mut self, limit: Option<Limit>) {
         self.wire.output.encoded().extend_from_slice(&PROTOCOL_HEADER);
         self.state = State::Handshake(Phase::Protocol);
-        self.deadline = self.parameters.stack_timeout().and_then(|limit| now.checked_add(limit));
+        self.limit = limit;
     }
 
     pub(super) fn on_handshake_method(
@@ -29,7 +27,7 @@ impl Machine {
             (Phase::Authentication, connection::Method::Tune(tune)) => self.on_tune(&tune),
             (Phase::Open, connection::Method::OpenOk(_)) => {
                 self.state = State::Open;
-                self.deadline = None;
+                self.limit = None;
                 self.wire.events.push_back(Event::Opened);
             }
             _ => return Err(unexpected),

@@ -19,6 +19,22 @@ use crate::channel::{ChannelId, ChannelState, Completion, ConsumerKey, OnMessage
 use crate::error::{Closed, Error, HandshakeError, Misuse, Phase};
 use crate::protocol::{FieldTable, connection};
 
+/// When something must have happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limit {
+    /// How long it may take, for the error that tells so.
+    pub(crate) limit: Duration,
+    /// The end of that.
+    pub(crate) at: Instant,
+}
+
+impl Limit {
+    pub(crate) fn starting(now: Instant, limit: Option<Duration>) -> Option<Self> {
+        let limit = limit?;
+        Some(Self { limit, at: now.checked_add(limit)? })
+    }
+}
+
 pub(super) enum State {
     /// The stream is not there yet.
     Connecting,
@@ -37,8 +53,8 @@ pub(crate) struct Machine {
     pub(super) parameters: ConnectionParameters,
     pub(super) wire: Wire,
     pub(super) server_properties: FieldTable<'static>,
-    /// The instant by which the peer must have got through the handshake, or answered Close.
-    pub(super) deadline: Option<Instant>,
+    /// Within which the peer must have got through the handshake, or answered Close.
+    pub(super) limit: Option<Limit>,
     /// From Tune on, if there are to be heartbeats.
     pub(super) pulse: Option<Pulse>,
     /// When something last came.
@@ -53,11 +69,16 @@ impl Machine {
             parameters,
             wire: Wire::new(),
             server_properties: FieldTable::default(),
-            deadline: None,
+            limit: None,
             pulse: None,
             heard: None,
             channels: Channels::default(),
         }
+    }
+
+    /// One that waits for a stream, whose parameters are not known yet.
+    pub(crate) fn waiting() -> Self {
+        Self::new(ConnectionParameters::default())
     }
 
     // The verbs.
@@ -69,7 +90,7 @@ impl Machine {
             if let Some(event) = self.wire.events.pop_front() {
                 return Some(event);
             }
-            if matches!(self.state, State::Closed) {
+            if !self.is_up() {
                 return None;
             }
             match self.cut(input) {
@@ -79,6 +100,12 @@ impl Machine {
                 Err(error) => self.violated(error),
             }
         }
+    }
+
+    /// Whether there is a stream, as far as this knows: otherwise nothing can come.
+    #[inline]
+    pub(crate) fn is_up(&self) -> bool {
+        !matches!(self.state, State::Connecting | State::Closed)
     }
 
     /// Whether there is something that nobody has been told.
@@ -96,7 +123,7 @@ impl Machine {
     /// When [`deadline_passed`](Self::deadline_passed) is to be called.
     #[inline]
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        match (&self.pulse, self.deadline) {
+        match (&self.pulse, self.limit.map(|limit| limit.at)) {
             (None, deadline) => deadline,
             (Some(pulse), None) => Some(pulse.next()),
             (Some(pulse), Some(deadline)) => Some(deadline.min(pulse.next())),
@@ -123,12 +150,9 @@ impl Machine {
     /// Acts on a deadline. Too early a call does nothing.
     pub(crate) fn deadline_passed(&mut self, now: Instant) {
         self.beat(now);
-        if self.deadline.take_if(|deadline| *deadline <= now).is_none() {
-            return;
-        }
+        let Some(Limit { limit, .. }) = self.limit.take_if(|limit| limit.at <= now) else { return };
         match &self.state {
             State::Handshake(phase) => {
-                let limit = self.parameters.stack_timeout().unwrap_or(Duration::ZERO);
                 let error = HandshakeError::TimedOut { phase: *phase, limit };
                 self.finish(error.into());
             }

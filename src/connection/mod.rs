@@ -31,6 +31,7 @@ pub(crate) use event::Event;
 pub use handle::Connection;
 pub use heartbeat::Heartbeat;
 pub(crate) use input::Input;
+pub(crate) use machine::Limit;
 #[cfg(any(test, fuzzing))]
 pub(crate) use machine::Machine;
 pub(crate) use output::{BY_REFERENCE, Output};

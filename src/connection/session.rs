@@ -5,7 +5,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::ErrorKind;
-use std::os::fd::OwnedFd;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,27 +13,16 @@ use super::callbacks::ConnectionCallbacks;
 use super::handle::Connection;
 use super::input::Input;
 use super::machine::Machine;
-use super::parameters::ConnectionParameters;
 use super::workflow::ConnectionWorkflow;
 use crate::channel::{Channel, ChannelId};
 use crate::error::{ConnectError, Error, StreamLost};
 use crate::io_services::{
-    LoopSession, Received, Services, Stream, StreamOwner, WeakServices, Workflow,
+    LoopSession, Progress, Received, Services, Stream, StreamOwner, WeakServices, Workflow,
 };
 use crate::ioloop::{LoopCore, SessionKey, TimerId};
 
 /// From this many bytes on, output is written by the call that made it, not at the turn's end.
 const WRITE_INLINE: usize = 64 * 1024;
-
-/// What lies below the machine.
-enum Link {
-    /// Dropping the workflow abandons it.
-    Connecting {
-        _workflow: Workflow,
-    },
-    Up(Rc<Stream>),
-    Down,
-}
 
 /// A connection, as its loop owns it.
 pub(crate) struct Session {
@@ -43,7 +31,9 @@ pub(crate) struct Session {
     pub(super) key: Cell<Option<SessionKey>>,
     pub(super) machine: RefCell<Machine>,
     pub(super) callbacks: RefCell<ConnectionCallbacks>,
-    link: RefCell<Link>,
+    /// Until the connection is open. Dropping it abandons it.
+    pub(super) workflow: RefCell<Option<Workflow>>,
+    stream: RefCell<Option<Rc<Stream>>>,
     /// Bytes that have come and are not parsed: a cut frame, or what a panic left.
     tail: RefCell<Vec<u8>>,
     timer: Cell<Option<(Instant, TimerId)>>,
@@ -62,34 +52,27 @@ impl Session {
         workflow: ConnectionWorkflow,
         callbacks: ConnectionCallbacks,
     ) -> Connection {
-        let parameters = workflow.parameters().clone();
-        let session = Rc::new_cyclic(|me: &Weak<Session>| {
-            let done = {
-                let me = me.clone();
-                move |connected| {
-                    if let Some(session) = me.upgrade() {
-                        session.on_connected(connected);
-                    }
-                }
-            };
-            let (host, port) = (parameters.host(), parameters.port());
-            let options = parameters.tcp_options().clone();
-            let timeout = parameters.socket_timeout();
-            let workflow = Workflow::start(services, host, port, timeout, options, Box::new(done));
-            Session {
-                me: me.clone(),
-                services: services.downgrade(),
-                key: Cell::new(None),
-                machine: RefCell::new(Machine::new(parameters)),
-                callbacks: RefCell::new(callbacks),
-                link: RefCell::new(Link::Connecting { _workflow: workflow }),
-                tail: RefCell::default(),
-                timer: Cell::new(None),
-                dirty: Cell::new(false),
-                resuming: Cell::new(false),
-                running: Cell::new(false),
+        let session = Rc::new_cyclic(|me: &Weak<Session>| Session {
+            me: me.clone(),
+            services: services.downgrade(),
+            key: Cell::new(None),
+            machine: RefCell::new(Machine::waiting()),
+            callbacks: RefCell::new(callbacks),
+            workflow: RefCell::default(),
+            stream: RefCell::default(),
+            tail: RefCell::default(),
+            timer: Cell::new(None),
+            dirty: Cell::new(false),
+            resuming: Cell::new(false),
+            running: Cell::new(false),
+        });
+        let me = session.me.clone();
+        let on_progress = Box::new(move |progress| {
+            if let Some(session) = me.upgrade() {
+                session.on_progress(progress);
             }
         });
+        session.workflow.replace(Some(Workflow::start(services, workflow, on_progress)));
         session.key.set(Some(services.adopt(session.clone())));
         Connection::new(session.me.clone())
     }
@@ -121,10 +104,7 @@ impl Session {
     }
 
     pub(crate) fn stream(&self) -> Option<Rc<Stream>> {
-        match &*self.link.borrow() {
-            Link::Up(stream) => Some(Rc::clone(stream)),
-            Link::Connecting { .. } | Link::Down => None,
-        }
+        self.stream.borrow().clone()
     }
 
     /// Sees to everything the machine may want after a change: output, a deadline, events.
@@ -240,19 +220,24 @@ impl Session {
 
     // Input.
 
-    fn on_connected(&self, connected: Result<OwnedFd, ConnectError>) {
+    fn on_progress(&self, progress: Progress) {
         let Some(services) = self.services.upgrade() else { return };
         if self.machine.borrow().is_closed() {
             return;
         }
-        let opened = connected.map_err(Error::from).and_then(|socket| {
-            let owner: Weak<dyn StreamOwner> = self.me.clone();
-            Stream::open(&services, socket, owner).map_err(Error::from)
-        });
+        let opened = match progress {
+            Progress::Connected { socket, parameters, limit } => {
+                drop(self.machine.replace(Machine::new(*parameters)));
+                let owner: Weak<dyn StreamOwner> = self.me.clone();
+                let stream = Stream::open(&services, socket, owner).map_err(Error::from);
+                stream.map(|stream| (stream, limit))
+            }
+            Progress::Failed(error) => Err(error),
+        };
         match opened {
-            Ok(stream) => {
-                drop(self.link.replace(Link::Up(stream)));
-                self.machine.borrow_mut().connected(services.now());
+            Ok((stream, limit)) => {
+                self.stream.replace(Some(stream));
+                self.machine.borrow_mut().connected(limit);
                 self.settle();
             }
             Err(error) => {
@@ -260,6 +245,22 @@ impl Session {
                 self.resume();
             }
         }
+    }
+
+    /// An attempt to open the connection has failed: goes on with the next.
+    ///
+    /// # Errors
+    /// What to end with, if there is none.
+    pub(super) fn try_next(&self, cause: Error) -> Result<(), Error> {
+        if matches!(cause, Error::Connect(ConnectError::Aborted) | Error::CallbackPanicked(_)) {
+            return Err(cause);
+        }
+        match &*self.workflow.borrow() {
+            Some(workflow) => workflow.failed(cause)?,
+            None => return Err(cause),
+        }
+        drop(self.machine.replace(Machine::waiting()));
+        Ok(())
     }
 
     /// Delivers what waits to be delivered, and takes note of a failed write.
@@ -343,11 +344,12 @@ impl Session {
         self.settle();
     }
 
-    /// Lets go of the stream, or of the attempt to have one.
+    /// Lets go of the stream.
     pub(super) fn take_down(&self) {
         self.arm(None);
         self.tail.take();
-        if let Link::Up(stream) = self.link.replace(Link::Down) {
+        let stream = self.stream.take();
+        if let Some(stream) = stream {
             stream.close();
         }
     }
@@ -370,8 +372,9 @@ impl LoopSession for Session {
     fn abandon(&self) {
         self.take_down();
         // The user's closures drop with nothing borrowed: they may look at their connection.
-        let parameters = ConnectionParameters::default();
-        let mut machine = Machine::new(parameters);
+        let workflow = self.workflow.take();
+        drop(workflow);
+        let mut machine = Machine::waiting();
         machine.abandoned();
         drop(self.machine.replace(machine));
         drop(self.callbacks.take());
@@ -401,7 +404,7 @@ impl Drop for Run<'_, '_> {
         self.session.running.set(false);
         let rest = self.input.rest();
         let mut tail = self.session.tail.borrow_mut();
-        if rest.is_empty() || self.session.machine.borrow().is_closed() {
+        if rest.is_empty() || !self.session.machine.borrow().is_up() {
             // A connection at rest keeps no memory for what may come.
             *tail = Vec::new();
         } else {

@@ -22,7 +22,7 @@ pub use services::{Services, WeakServices};
 pub(crate) use services::{TimerServices, after};
 pub use stream::Counters;
 pub(crate) use stream::{Received, Stream, StreamOwner};
-pub(crate) use workflow::Workflow;
+pub(crate) use workflow::{Progress, Workflow};
 
 use crate::error::Error;
 use crate::ioloop::LoopCore;

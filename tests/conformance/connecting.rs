@@ -49,11 +49,10 @@ pub fn the_socket_timeout_ends_a_connect(stage: &Stage) {
     let mut parameters = peers::parameters_of(peers::silent());
     parameters.set_socket_timeout(Some(Duration::from_millis(20))).expect("not zero");
     let failure = stage.failure(parameters, |_| ());
-    let Error::Connect(ConnectError::Unreachable { failures, .. }) = failure else {
+    let Error::Connect(ConnectError::Socket { address, cause, .. }) = failure else {
         panic!("{failure:?}");
     };
-    let [(address, cause)] = &failures[..] else { panic!("{failures:?}") };
-    assert_eq!(*address, peers::silent());
+    assert_eq!(address, peers::silent());
     assert_eq!(cause.kind(), std::io::ErrorKind::TimedOut);
 }
 
@@ -62,7 +61,8 @@ pub fn the_stack_timeout_ends_a_handshake(stage: &Stage) {
     let forward = Forward::to(&stage.broker());
     forward.stall(Toward::Client);
     let mut parameters = forward.parameters(stage.broker());
-    let limit = Duration::from_millis(20);
+    // It counts from the start of the TCP connect: long enough for that on a busy machine.
+    let limit = Duration::from_millis(500);
     parameters.set_stack_timeout(Some(limit)).expect("not zero");
     let failure = stage.failure(parameters, |_| ());
     assert_eq!(failure, HandshakeError::TimedOut { phase: Phase::Protocol, limit }.into());

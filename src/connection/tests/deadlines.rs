@@ -76,7 +76,7 @@ fn without_a_stack_timeout_there_is_no_deadline() {
     let mut parameters = ConnectionParameters::default();
     parameters.set_stack_timeout(None).unwrap();
     let mut pair = Pair::with(parameters);
-    pair.machine.connected(pair.now);
+    pair.connect();
     assert_eq!(pair.machine.deadline(), None);
     pair.feed(&broker::start());
     pair.feed(&broker::tune(0, 0));
@@ -90,7 +90,7 @@ fn a_stack_timeout_past_the_end_of_the_clock_is_none() {
     let mut parameters = ConnectionParameters::default();
     parameters.set_stack_timeout(Some(Duration::MAX)).unwrap();
     let mut pair = Pair::with(parameters);
-    pair.machine.connected(pair.now);
+    pair.connect();
     assert_eq!(pair.machine.deadline(), None);
 }
 

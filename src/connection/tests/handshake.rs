@@ -90,7 +90,7 @@ fn the_users_client_properties_replace_ours_by_name_and_join_the_others() {
         .unwrap();
     parameters.set_client_properties(users);
     let mut pair = Pair::with(parameters);
-    pair.machine.connected(pair.now);
+    pair.connect();
     pair.sent();
     pair.feed(&broker::start());
     let sent = pair.sent();
@@ -125,7 +125,7 @@ fn a_long_password_fits_before_tune_hazard_3() {
     let mut parameters = ConnectionParameters::default();
     parameters.set_credentials(PlainCredentials::new("token", "x".repeat(10_000)));
     let mut pair = Pair::with(parameters);
-    pair.machine.connected(pair.now);
+    pair.connect();
     pair.sent();
     pair.feed(&broker::start());
     assert_eq!(start_ok(&pair.sent()).response.len(), 10_007);
@@ -138,7 +138,7 @@ fn credentials_are_never_printed() {
     assert!(!format!("{parameters:?} {:?}", parameters.credentials()).contains("hunter2"));
 
     let mut pair = Pair::with(parameters);
-    pair.machine.connected(pair.now);
+    pair.connect();
     pair.sent();
     pair.feed(&broker::start());
     let sent = pair.sent();
@@ -255,10 +255,16 @@ fn the_end_of_the_stream_tells_the_phase() {
 }
 
 #[test]
-fn a_stream_that_never_came_to_be_is_lost_without_a_phase() {
+fn what_an_earlier_attempt_left_is_nothing_to_one_that_waits_for_its_stream() {
     let mut pair = Pair::with(ConnectionParameters::default());
+    pair.feed(&broker::start());
+    pair.feed(b"HTTP/1.1 400 Bad Request");
     pair.lose();
-    assert_eq!(pair.happened(), not_opened(StreamLost::EndOfStream));
+    assert_eq!((pair.happened(), pair.sent()), (vec![], vec![]));
+    pair.unparsed.clear();
+    pair.connect();
+    pair.feed(&broker::start());
+    assert_eq!(pair.sent_names(), ["AMQP", "0 connection.start-ok"]);
 }
 
 #[test]

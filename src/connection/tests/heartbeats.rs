@@ -17,7 +17,7 @@ fn open() -> Pair {
     let mut parameters = ConnectionParameters::default();
     parameters.set_heartbeat(Heartbeat::Negotiate(10));
     let mut pair = Pair::with(parameters);
-    pair.machine.connected(pair.now);
+    pair.connect();
     pair.feed(&broker::start());
     let tune = connection::Tune { channel_max: 0, frame_max: 0, heartbeat: 60 };
     pair.feed(&broker::method(0, &tune));
@@ -165,7 +165,7 @@ fn without_an_interval_there_are_none() {
     let mut parameters = ConnectionParameters::default();
     parameters.set_heartbeat(Heartbeat::Exactly(0));
     let mut pair = Pair::with(parameters);
-    pair.machine.connected(pair.now);
+    pair.connect();
     pair.feed(&broker::start());
     let tune = connection::Tune { channel_max: 0, frame_max: 0, heartbeat: 60 };
     pair.feed(&broker::method(0, &tune));

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::broker;
 use crate::channel::{Body, Channel, ChannelId, ChannelState, Completion, OnMessage};
-use crate::connection::machine::Machine;
+use crate::connection::machine::{Limit, Machine};
 use crate::connection::{ConnectionParameters, Event, Input, Wire};
 use crate::error::{Error, Misuse, PublishError, StreamLost};
 use crate::protocol::{BasicProperties, EncodeMethod, Request, ShortStr, basic};
@@ -55,10 +55,15 @@ impl Pair {
         }
     }
 
+    pub(super) fn connect(&mut self) {
+        let limit = Limit::starting(self.now, self.machine.parameters.stack_timeout());
+        self.machine.connected(limit);
+    }
+
     /// The stream is connected, and the header written.
     pub(super) fn connected() -> Self {
         let mut pair = Self::with(ConnectionParameters::default());
-        pair.machine.connected(pair.now);
+        pair.connect();
         pair
     }
 

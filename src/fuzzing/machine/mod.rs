@@ -18,7 +18,7 @@ use self::script::{Op, Script};
 use self::user::{Consumer, Note, User, body, digest};
 use super::memory::Watch;
 use crate::channel::{Body, Channel, ChannelId, ChannelState};
-use crate::connection::{ConnectionParameters, Event, Input, Machine, Wire};
+use crate::connection::{ConnectionParameters, Event, Input, Limit, Machine, Wire};
 use crate::error::{Misuse, PublishError, StreamLost};
 use crate::protocol::{
     BasicProperties, EncodeMethod, FieldTable, basic, channel, connection, encode_content_header,
@@ -77,6 +77,7 @@ impl<'d> Play<'d> {
             parameters.set_stack_timeout(None).expect("it can be none");
         }
         let now = Instant::now();
+        let limit = Limit::starting(now, parameters.stack_timeout());
         let mut play = Self {
             script,
             machine: Machine::new(parameters),
@@ -92,7 +93,7 @@ impl<'d> Play<'d> {
             inside: 0,
             weight: 0,
         };
-        play.machine.connected(now);
+        play.machine.connected(limit);
         if greeted {
             play.greet(channel_max, frame_max, heartbeat);
             play.write(usize::MAX);
