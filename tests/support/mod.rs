@@ -1,6 +1,7 @@
 //! What the tests over real loops and a real broker share.
 #![allow(dead_code, unused_imports, unused_macros, reason = "each test binary uses a part of it")]
 
+pub mod control;
 pub mod forward;
 pub mod hosts;
 pub mod lag;
@@ -12,6 +13,7 @@ use std::rc::Rc;
 
 use haypile::{Channel, Connection, ConnectionCallbacks, ConnectionParameters, Error, Result};
 
+pub use control::BrokerControl;
 pub use hosts::Host;
 pub(crate) use hosts::every_host;
 pub use lag::Lag;
