@@ -17,6 +17,7 @@ mod scenarios;
 mod stage;
 mod transactions;
 mod watchdog;
+mod workflows;
 
 use std::process::ExitCode;
 

@@ -5,7 +5,7 @@
 use haypile::ConnectionParameters;
 
 use crate::stage::{Adapter, Stage};
-use crate::{channels, connecting, consuming, exchanges, loops, queues, transactions};
+use crate::{channels, connecting, consuming, exchanges, loops, queues, transactions, workflows};
 
 /// What an adapter must do.
 pub struct Scenario {
@@ -32,6 +32,20 @@ pub const SCENARIOS: &[Scenario] = scenarios! {
     "CloseConnectionDuringAMQPHandshake" => connecting::close_in_the_handshake_aborts,
     "SocketConnectTimeoutWithTinySocketTimeout" => connecting::the_socket_timeout_ends_a_connect,
     "StackConnectionTimeoutWithTinyStackTimeout" => connecting::the_stack_timeout_ends_a_handshake,
+    "CreateConnectionViaDefaultConnectionWorkflow" => workflows::of_one_host,
+    "CreateConnectionViaCustomConnectionWorkflow" => workflows::with_settings_of_its_own,
+    "CreateConnectionMultipleConfigsDefaultConnectionWorkflow"
+        => workflows::a_dead_host_leads_to_the_next,
+    "CreateConnectionRetriesWithDefaultConnectionWorkflow"
+        => workflows::a_cycle_that_failed_is_followed_by_another,
+    "CreateConnectionConnectionWorkflowSocketConnectionFailure"
+        => workflows::hosts_that_refuse_are_each_told,
+    "CreateConnectionAMQPHandshakeTimesOutDefaultWorkflow"
+        => workflows::a_handshake_that_times_out_is_told,
+    "CreateConnectionAndImmediatelyAbortDefaultConnectionWorkflow"
+        => workflows::close_at_once_aborts_a_workflow,
+    "CreateConnectionAndAsynchronouslyAbortDefaultConnectionWorkflow"
+        => workflows::close_from_the_loop_aborts_a_workflow,
     "BlockingNonBlockingBlockingRPCWontStall" => channels::what_has_no_reply_stalls_no_request,
     "ConsumeCancel" => consuming::cancel_in_the_callback_ends_a_consumer,
     "ExchangeDeclareAndDelete" => exchanges::declare_and_delete_an_exchange,

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use haypile::{
-    BaseConnection, Channel, Closed, Connection, ConnectionCallbacks, ConnectionParameters, Error,
-    Party, Result, Services, WeakServices,
+    BaseConnection, Channel, Closed, Connection, ConnectionCallbacks, ConnectionParameters,
+    ConnectionWorkflow, Error, Party, Result, Services, WeakServices,
 };
 
 use crate::support::Host;
@@ -17,7 +17,7 @@ pub trait Adapter {
     /// Starts to connect.
     fn connect(
         &self,
-        parameters: ConnectionParameters,
+        workflow: ConnectionWorkflow,
         callbacks: ConnectionCallbacks,
     ) -> Box<dyn BaseConnection>;
 
@@ -38,10 +38,10 @@ pub trait Adapter {
 impl<H: Host> Adapter for H {
     fn connect(
         &self,
-        parameters: ConnectionParameters,
+        workflow: ConnectionWorkflow,
         callbacks: ConnectionCallbacks,
     ) -> Box<dyn BaseConnection> {
-        Host::connect(self, parameters, callbacks)
+        Host::connect(self, workflow, callbacks)
     }
 
     fn services(&self) -> Services {
@@ -100,10 +100,10 @@ impl Stage {
 
     pub fn connect(
         &self,
-        parameters: ConnectionParameters,
+        workflow: impl Into<ConnectionWorkflow>,
         callbacks: ConnectionCallbacks,
     ) -> Box<dyn BaseConnection> {
-        self.adapter.connect(parameters, callbacks)
+        self.adapter.connect(workflow.into(), callbacks)
     }
 
     /// Runs the loop until it is stopped. What failed in a callback fails here.
@@ -118,7 +118,7 @@ impl Stage {
     /// Connects, and runs the loop until the connection has ended. Gives the reason.
     pub fn session(
         &self,
-        parameters: ConnectionParameters,
+        workflow: impl Into<ConnectionWorkflow>,
         on_open: impl FnOnce(&Connection) + 'static,
     ) -> Error {
         let (ended, on_close) = self.note();
@@ -126,7 +126,7 @@ impl Stage {
             .on_open(on_open)
             .on_open_error(|_, error| panic!("it does not open: {error}"))
             .on_close(on_close);
-        drop(self.connect(parameters, callbacks));
+        drop(self.connect(workflow, callbacks));
         self.run();
         ended.take().expect("on_close was called")
     }
@@ -140,7 +140,7 @@ impl Stage {
     /// failed. Gives the reason.
     pub fn failure(
         &self,
-        parameters: ConnectionParameters,
+        workflow: impl Into<ConnectionWorkflow>,
         begun: impl FnOnce(&Connection),
     ) -> Error {
         let (ended, on_open_error) = self.note();
@@ -148,7 +148,7 @@ impl Stage {
             .on_open(|_| panic!("it opens"))
             .on_open_error(on_open_error)
             .on_close(|_, reason| panic!("on_close, of what was not open: {reason}"));
-        begun(&self.connect(parameters, callbacks));
+        begun(&self.connect(workflow, callbacks));
         assert!(ended.borrow().is_none(), "told from inside the call");
         self.run();
         ended.take().expect("on_open_error was called")

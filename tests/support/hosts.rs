@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use haypile::{
-    BaseConnection, ConnectionCallbacks, ConnectionParameters, IOLoop, PollerKind, Result,
+    BaseConnection, ConnectionCallbacks, ConnectionWorkflow, IOLoop, PollerKind, Result,
     SelectConnection, Services,
 };
 
@@ -18,7 +18,7 @@ pub trait Host: Sized {
     /// Starts to connect.
     fn connect(
         &self,
-        parameters: ConnectionParameters,
+        workflow: impl Into<ConnectionWorkflow>,
         callbacks: ConnectionCallbacks,
     ) -> Box<dyn BaseConnection>;
 
@@ -73,10 +73,10 @@ impl Host for Select {
 
     fn connect(
         &self,
-        parameters: ConnectionParameters,
+        workflow: impl Into<ConnectionWorkflow>,
         callbacks: ConnectionCallbacks,
     ) -> Box<dyn BaseConnection> {
-        let connection = SelectConnection::with_ioloop(parameters, callbacks, &self.0);
+        let connection = SelectConnection::with_ioloop(workflow, callbacks, &self.0);
         Box::new(connection.expect("a connection that has not begun"))
     }
 
@@ -107,7 +107,7 @@ mod on_tokio {
     use std::rc::Rc;
 
     use haypile::{
-        BaseConnection, ConnectionCallbacks, ConnectionParameters, Services, TokioConnection,
+        BaseConnection, ConnectionCallbacks, ConnectionWorkflow, Services, TokioConnection,
         TokioServices,
     };
     use tokio::runtime::{Builder, Runtime};
@@ -135,10 +135,10 @@ mod on_tokio {
 
         fn connect(
             &self,
-            parameters: ConnectionParameters,
+            workflow: impl Into<ConnectionWorkflow>,
             callbacks: ConnectionCallbacks,
         ) -> Box<dyn BaseConnection> {
-            Box::new(TokioConnection::with_services(parameters, callbacks, &self.services))
+            Box::new(TokioConnection::with_services(workflow, callbacks, &self.services))
         }
 
         fn stopper(&self) -> Rc<dyn Fn()> {
