@@ -47,7 +47,7 @@ impl Services {
     /// equal deadlines are called in the order added. One added by a timer waits for the next
     /// pass, even if it is due.
     pub fn add_timeout(&self, deadline: Instant, callback: impl FnOnce() + 'static) -> TimerId {
-        self.0.add_timer(deadline, None, TimerCallback::once(callback))
+        self.0.add_timer(deadline, None, || TimerCallback::once(callback))
     }
 
     /// Calls `callback` once when `delay` is over (pika's `call_later`). A delay beyond a hundred
@@ -60,8 +60,8 @@ impl Services {
     /// drift: its deadlines are a period apart, however late the calls are. Calls that a busy loop
     /// has missed are left out. A period of zero calls it once in each turn.
     pub fn call_every(&self, period: Duration, callback: impl FnMut() + 'static) -> TimerId {
-        let callback = TimerCallback::every(callback);
-        self.0.add_timer(after(self.now(), period), Some(period.into()), callback)
+        let deadline = after(self.now(), period);
+        self.0.add_timer(deadline, Some(period.into()), || TimerCallback::every(callback))
     }
 
     /// Moves a timer to another deadline, without a new closure. A periodic one goes on from there,
@@ -115,7 +115,7 @@ pub(crate) trait TimerServices: IoServices {
         &self,
         deadline: Instant,
         period: Option<Period>,
-        callback: TimerCallback,
+        callback: impl FnOnce() -> TimerCallback,
     ) -> TimerId {
         let (id, tell) = self.core().add_timer(deadline, period, callback);
         if tell {

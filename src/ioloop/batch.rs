@@ -17,10 +17,12 @@ pub(super) struct Batches {
 }
 
 impl Batches {
+    #[inline]
     pub(super) fn depth(&self) -> usize {
         self.depth.get()
     }
 
+    #[inline]
     pub(super) fn has_dirty(&self) -> bool {
         !self.dirty.borrow().is_empty()
     }
@@ -45,13 +47,36 @@ impl Batches {
 impl LoopCore {
     /// Begins a batch, or one inside of it: what descriptors, timers and posts call runs in one.
     /// The end of the outermost flushes the sessions with output.
+    #[inline]
     pub(crate) fn batch(&self) -> BatchGuard<'_> {
         self.batches.depth.set(self.batches.depth() + 1);
         BatchGuard(self)
     }
 
     /// Flushes those that are dirty now. What a panic leaves is flushed by the next call.
+    #[inline]
     pub(super) fn flush_dirty(&self) {
+        if self.batches.has_dirty() {
+            self.flush_all_dirty();
+        }
+    }
+
+    /// The end of the outermost batch, if it has something to do.
+    fn end_batch(&self) {
+        let _depth = Leave(&self.batches.depth);
+        if std::thread::panicking() {
+            // No user code in an unwind: the next turn flushes, and runs the timers of this batch
+            // and remote posts, whose wake has been taken.
+            self.batches.wake_after();
+        } else {
+            self.flush_dirty();
+        }
+        if self.batches.wake.take() || self.batches.has_dirty() {
+            self.remote().wake();
+        }
+    }
+
+    fn flush_all_dirty(&self) {
         let count = self.batches.dirty.borrow().len();
         for _ in 0..count {
             let session = self.batches.dirty.borrow_mut().pop_front();
@@ -68,21 +93,14 @@ impl LoopCore {
 pub(crate) struct BatchGuard<'a>(&'a LoopCore);
 
 impl Drop for BatchGuard<'_> {
+    #[inline]
     fn drop(&mut self) {
-        let core = self.0;
-        let _depth = Leave(&core.batches.depth);
-        if core.batches.depth() > 1 {
-            return;
-        }
-        if std::thread::panicking() {
-            // No user code in an unwind: the next turn flushes, and runs the timers of this batch
-            // and remote posts, whose wake has been taken.
-            core.batches.wake_after();
+        let batches = &self.0.batches;
+        let outermost = batches.depth() == 1;
+        if outermost && (batches.has_dirty() || batches.wake.get() || std::thread::panicking()) {
+            self.0.end_batch();
         } else {
-            core.flush_dirty();
-        }
-        if core.batches.wake.take() || core.batches.has_dirty() {
-            core.remote().wake();
+            drop(Leave(&batches.depth));
         }
     }
 }

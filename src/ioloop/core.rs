@@ -15,7 +15,7 @@ use super::batch::Batches;
 use super::keyed::{Key, Keyed};
 use super::remote::{Remote, RemotePost};
 use super::timer_callback::{Lent, TimerCallback};
-use super::timers::{Due, Period, TimerId, Timers, nanos};
+use super::timers::{Due, Period, TimerId, Timers, nanos, overwrite};
 use crate::io_services::{LoopSession, ResolveCallback};
 
 /// No host waits for a deadline 584 years away.
@@ -233,13 +233,15 @@ impl LoopCore {
         &self,
         deadline: Instant,
         period: Option<Period>,
-        callback: TimerCallback,
+        callback: impl FnOnce() -> TimerCallback,
     ) -> (TimerId, bool) {
         if self.is_detached() {
             return (TimerId::NONE, false);
         }
         let at = self.nanos(deadline);
-        let id = self.timers.borrow_mut().insert(at, period, callback);
+        let mut timers = self.timers.borrow_mut();
+        let (id, place) = timers.insert(at, period);
+        overwrite(place, Some(callback()));
         (id, self.must_tell(at))
     }
 
@@ -290,12 +292,16 @@ impl LoopCore {
     }
 
     /// Runs those posted so far. What a panic leaves is run by the next call.
+    #[inline]
     pub(super) fn run_posted(&self) {
         self.take_remote();
-        let count = self.posted.borrow().len();
-        if count == 0 {
-            return;
+        if !self.posted.borrow().is_empty() {
+            self.run_all_posted();
         }
+    }
+
+    fn run_all_posted(&self) {
+        let count = self.posted.borrow().len();
         let Some(this) = self.this.upgrade() else { return };
         for _ in 0..count {
             let post = self.posted.borrow_mut().pop_front();
@@ -308,10 +314,14 @@ impl LoopCore {
     }
 
     /// Puts what other threads have posted behind what this one has.
+    #[inline]
     fn take_remote(&self) {
-        if self.remote.is_empty() {
-            return;
+        if !self.remote.is_empty() {
+            self.take_all_remote();
         }
+    }
+
+    fn take_all_remote(&self) {
         let mut remote = self.spare.take();
         self.remote.swap(&mut remote);
         self.posted.borrow_mut().extend(remote.drain(..).map(|post| post as Post));
@@ -320,25 +330,29 @@ impl LoopCore {
     }
 
     /// Runs the timers that are due now. What a panic leaves is run by the next call.
+    #[inline]
     pub(super) fn run_due(&self) {
-        {
-            let mut timers = self.timers.borrow_mut();
-            timers.trim();
-            if timers.is_empty() {
-                return;
-            }
+        let mut timers = self.timers.borrow_mut();
+        timers.trim();
+        if !timers.is_empty() {
+            drop(timers);
+            self.run_all_due();
         }
+    }
+
+    fn run_all_due(&self) {
         let now = self.nanos(Instant::now());
         self.timers.borrow_mut().collect_due(now);
         loop {
-            let due = self.timers.borrow_mut().next_due(now);
-            let Some(Due { value, again }) = due else { break };
-            match again {
-                None => drop(self.call_user(|| value.call_once())),
-                Some(id) => {
-                    let mut lent = Lent::new(self, id, value);
+            let mut callback = None;
+            let due = self.timers.borrow_mut().next_due(now, &mut callback);
+            match (due, &mut callback) {
+                (Some(Due::Once), Some(callback)) => drop(self.call_user(|| callback.call())),
+                (Some(Due::Every(id)), _) => {
+                    let mut lent = Lent::new(self, id, callback);
                     drop(self.call_user(|| lent.call()));
                 }
+                _ => break,
             }
         }
     }

@@ -232,7 +232,7 @@ impl IOLoop {
     /// Calls `callback` once at `deadline` or later, never before. Timers with equal deadlines are
     /// called in the order added. One added by a timer waits for the next turn, even if it is due.
     pub fn add_timeout(&self, deadline: Instant, callback: impl FnOnce() + 'static) -> TimerId {
-        self.inner.add_timer(deadline, None, TimerCallback::once(callback))
+        self.inner.add_timer(deadline, None, || TimerCallback::once(callback))
     }
 
     /// Calls `callback` once when `delay` is over (pika's `call_later`); see

@@ -1,37 +1,33 @@
 //! What a timer calls.
 
+use smallbox::{SmallBox, smallbox};
+
 use super::core::LoopCore;
 use super::timers::TimerId;
 
-/// A closure of either kind, in one pointer pair: a timer has no room to spare.
-pub(crate) struct TimerCallback(Box<dyn Call>);
+/// A closure of either kind. One that captures a word or less, such as a handle or an `Rc`, needs no
+/// memory of its own: to allocate that, and to find it, costs more than all else that a timer does.
+pub(crate) struct TimerCallback(SmallBox<dyn Call, usize>);
 
 trait Call {
-    /// The only call, of a timer that has no period.
-    fn call_once(self: Box<Self>);
-    /// One of many calls, of a timer that has one.
     fn call(&mut self);
 }
 
-struct Once<F>(F);
+/// Empty once it has been called.
+struct Once<F>(Option<F>);
 
 impl<F: FnOnce()> Call for Once<F> {
-    fn call_once(self: Box<Self>) {
-        self.0();
-    }
-
+    #[inline]
     fn call(&mut self) {
-        debug_assert!(false, "a timer of one call has no period");
+        if let Some(callback) = self.0.take() {
+            callback();
+        }
     }
 }
 
 struct Every<F>(F);
 
 impl<F: FnMut()> Call for Every<F> {
-    fn call_once(mut self: Box<Self>) {
-        self.0();
-    }
-
     fn call(&mut self) {
         self.0();
     }
@@ -40,16 +36,16 @@ impl<F: FnMut()> Call for Every<F> {
 impl TimerCallback {
     #[inline]
     pub(crate) fn once(callback: impl FnOnce() + 'static) -> Self {
-        Self(Box::new(Once(callback)))
+        Self(smallbox!(Once(Some(callback))))
     }
 
     pub(crate) fn every(callback: impl FnMut() + 'static) -> Self {
-        Self(Box::new(Every(callback)))
+        Self(smallbox!(Every(callback)))
     }
 
     #[inline]
-    pub(super) fn call_once(self) {
-        self.0.call_once();
+    pub(super) fn call(&mut self) {
+        self.0.call();
     }
 }
 
@@ -61,22 +57,22 @@ pub(super) struct Lent<'a> {
 }
 
 impl<'a> Lent<'a> {
-    pub(super) fn new(core: &'a LoopCore, id: TimerId, callback: TimerCallback) -> Self {
-        Self { core, id, callback: Some(callback) }
+    #[inline]
+    pub(super) fn new(core: &'a LoopCore, id: TimerId, callback: Option<TimerCallback>) -> Self {
+        Self { core, id, callback }
     }
 
+    #[inline]
     pub(super) fn call(&mut self) {
-        if let Some(TimerCallback(callback)) = &mut self.callback {
+        if let Some(callback) = &mut self.callback {
             callback.call();
         }
     }
 }
 
 impl Drop for Lent<'_> {
+    #[inline]
     fn drop(&mut self) {
-        if let Some(callback) = self.callback.take() {
-            let unused = self.core.timers.borrow_mut().put_back(self.id, callback);
-            drop(unused);
-        }
+        self.core.timers.borrow_mut().put_back(self.id, &mut self.callback);
     }
 }

@@ -1,12 +1,13 @@
-//! Level-triggered descriptors on mio's epoll: as mio does it, without `EPOLLET`.
+//! Level-triggered descriptors on mio's epoll: as mio does it, without `EPOLLET`, and waited for
+//! without what mio's own wait adds to the system call.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
-use mio::event::Event;
-use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::event::epoll::{self, Event, EventData, EventFlags};
 
-use super::Token;
+use super::{Token, timespec};
 use crate::io_services::{Interest, Ready};
 
 pub(super) fn add(
@@ -32,16 +33,41 @@ pub(super) fn remove(epoll: impl AsFd, fd: BorrowedFd<'_>, _: Interest) -> io::R
     Ok(epoll::delete(epoll, fd)?)
 }
 
-pub(super) fn ready(event: &Event) -> Ready {
+/// What a wait has told.
+pub(super) struct Events(Vec<Event>);
+
+impl Events {
+    pub(super) fn with_capacity(capacity: usize) -> Self {
+        Self(Vec::with_capacity(capacity))
+    }
+
+    /// Waits for as long as `timeout` says, in milliseconds rounded up.
+    pub(super) fn wait(
+        &mut self,
+        poll: &mut mio::Poll,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
+        self.0.clear();
+        let timeout = timeout.map(timespec);
+        let told = rustix::buffer::spare_capacity(&mut self.0);
+        epoll::wait(poll.registry(), told, timeout.as_ref())?;
+        Ok(())
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Token, Ready)> {
+        self.0.iter().map(|event| (Token(event.data.u64() as usize), ready(event.flags)))
+    }
+}
+
+fn ready(flags: EventFlags) -> Ready {
     let mut ready = Ready::NONE;
-    if event.is_readable() {
+    if flags.contains(EventFlags::IN) {
         ready |= Ready::READ;
     }
-    if event.is_writable() {
+    if flags.contains(EventFlags::OUT) {
         ready |= Ready::WRITE;
     }
-    // With `EPOLLRDHUP` never asked for, a closed read side means `EPOLLHUP`.
-    if event.is_error() || event.is_read_closed() {
+    if flags.intersects(EventFlags::ERR | EventFlags::HUP) {
         ready |= Ready::ERROR;
     }
     ready

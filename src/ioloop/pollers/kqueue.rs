@@ -5,6 +5,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::Duration;
 
 use rustix::event::kqueue::{Event, EventFilter, EventFlags, kevent_timespec};
 use rustix::io::Errno;
@@ -46,7 +47,28 @@ pub(super) fn remove(kqueue: impl AsFd, fd: BorrowedFd<'_>, interest: Interest) 
     modify(kqueue, fd, Token(0), interest, Interest::NONE)
 }
 
-pub(super) fn ready(event: &mio::event::Event) -> Ready {
+/// What a wait has told.
+pub(super) struct Events(mio::Events);
+
+impl Events {
+    pub(super) fn with_capacity(capacity: usize) -> Self {
+        Self(mio::Events::with_capacity(capacity))
+    }
+
+    pub(super) fn wait(
+        &mut self,
+        poll: &mut mio::Poll,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
+        poll.poll(&mut self.0, timeout)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Token, Ready)> {
+        self.0.iter().map(|event| (Token(event.token().0), ready(event)))
+    }
+}
+
+fn ready(event: &mio::event::Event) -> Ready {
     let mut ready = Ready::NONE;
     if event.is_readable() {
         ready |= Ready::READ;

@@ -13,8 +13,7 @@ use super::{Event, Interest, Poller, Token, WAKE, Wait, level};
 /// Events taken at once. Those beyond come with the next wait.
 const CAPACITY: usize = 1024;
 
-const MIO_WAKE: mio::Token = mio::Token(WAKE.0);
-const LIMIT: mio::Token = mio::Token(usize::MAX - 1);
+const LIMIT: Token = Token(WAKE.0 - 1);
 
 pub(in crate::ioloop) struct MioPoller {
     /// Beside mio's own handle on the selector, which `poll` needs alone.
@@ -25,7 +24,7 @@ pub(in crate::ioloop) struct MioPoller {
 
 struct Waiting {
     poll: mio::Poll,
-    events: mio::Events,
+    events: level::Events,
     limit: Limit,
 }
 
@@ -48,10 +47,11 @@ impl Wake for MioWaker {
 impl MioPoller {
     pub(in crate::ioloop) fn new() -> io::Result<Self> {
         let poll = mio::Poll::new()?;
-        let limit = Limit::new(poll.registry(), LIMIT)?;
-        let waker = Arc::new(MioWaker(mio::Waker::new(poll.registry(), MIO_WAKE)?)).into();
+        let limit = Limit::new(poll.registry(), mio::Token(LIMIT.0))?;
+        let waker =
+            Arc::new(MioWaker(mio::Waker::new(poll.registry(), mio::Token(WAKE.0))?)).into();
         let registry = poll.registry().try_clone()?;
-        let events = mio::Events::with_capacity(CAPACITY);
+        let events = level::Events::with_capacity(CAPACITY);
         Ok(Self { registry, waiting: RefCell::new(Waiting { poll, events, limit }), waker })
     }
 }
@@ -84,18 +84,16 @@ impl Poller for MioPoller {
         let Waiting { poll, events: told, limit } = &mut *waiting;
         loop {
             let timeout = limit.timeout(wait)?;
-            match poll.poll(told, timeout) {
+            match told.wait(poll, timeout) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 other => break other?,
             }
         }
-        for event in &*told {
-            match event.token() {
-                MIO_WAKE => {}
+        for (token, ready) in told.iter() {
+            match token {
+                WAKE => {}
                 LIMIT => limit.expired(),
-                mio::Token(token) => {
-                    events.push(Event { token: Token(token), ready: level::ready(event) });
-                }
+                token => events.push(Event { token, ready }),
             }
         }
         Ok(())

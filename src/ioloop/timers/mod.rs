@@ -63,8 +63,8 @@ const NO_SLOT: u32 = u32::MAX;
 /// Marks the sequence number of a periodic timer.
 const PERIODIC: u64 = 1 << 63;
 
-/// Small, for there may be many: what few timers have is elsewhere.
-struct Slot<T> {
+/// What moving a timer takes, which is half a cache line. What only its calls take is elsewhere.
+struct Slot {
     /// Of its timer, with [`PERIODIC`]; 0 if it has none.
     seq: u64,
     /// The deadline.
@@ -74,8 +74,6 @@ struct Slot<T> {
     /// The node's index in the heap; of an empty slot, the next empty one.
     index: u32,
     order: u32,
-    /// Out while a periodic timer is being called.
-    value: Option<T>,
 }
 
 pub(crate) struct Timers<T> {
@@ -83,7 +81,9 @@ pub(crate) struct Timers<T> {
     heap: Vec<Node>,
     /// Whether no node tells an earlier deadline than its timer's.
     exact: bool,
-    slots: Vec<Slot<T>>,
+    slots: Vec<Slot>,
+    /// By slot. Out while a periodic timer is being called.
+    values: Vec<Option<T>>,
     /// A slot that has a node in the heap, but no timer.
     spare: Option<u32>,
     /// The first empty slot.
@@ -102,10 +102,11 @@ pub(crate) struct Timers<T> {
 }
 
 /// A timer to call now.
-pub(crate) struct Due<T> {
-    pub(crate) value: T,
-    /// For a periodic timer: its value goes back by [`Timers::put_back`].
-    pub(crate) again: Option<TimerId>,
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    Once,
+    /// A periodic timer: its value goes back by [`Timers::put_back`].
+    Every(TimerId),
 }
 
 impl<T> Default for Timers<T> {
@@ -114,6 +115,7 @@ impl<T> Default for Timers<T> {
             heap: Vec::new(),
             exact: true,
             slots: Vec::new(),
+            values: Vec::new(),
             spare: None,
             empty: NO_SLOT,
             count: 0,
@@ -128,9 +130,15 @@ impl<T> Default for Timers<T> {
 }
 
 impl<T> Timers<T> {
-    /// A timer for `at`, and then every `period` if there is one.
+    /// A timer for `at`, and then every `period` if there is one; and the empty place for its value,
+    /// which is made there instead of being moved there.
     #[inline]
-    pub(crate) fn insert(&mut self, at: u64, period: Option<Period>, value: T) -> TimerId {
+    pub(crate) fn insert(&mut self, at: u64, period: Option<Period>) -> (TimerId, &mut Option<T>) {
+        let id = self.insert_empty(at, period);
+        (id, &mut self.values[id.slot as usize])
+    }
+
+    fn insert_empty(&mut self, at: u64, period: Option<Period>) -> TimerId {
         if self.next_order == u32::MAX {
             self.renumber();
         }
@@ -141,16 +149,15 @@ impl<T> Timers<T> {
         if period.is_some() {
             seq |= PERIODIC;
         }
-        let value = Some(value);
         if let Some(slot) = self.spare.take() {
             let spare = &mut self.slots[slot as usize];
-            *spare = Slot { seq, at, order, value, ..*spare };
+            (spare.seq, spare.at, spare.order) = (seq, at, order);
             self.move_node(slot);
             self.set_period(slot, period);
             return TimerId { slot, seq };
         }
         let index = self.heap.len();
-        let new = Slot { seq, at, placed: at, index: index as u32, order, value };
+        let new = Slot { seq, at, placed: at, index: index as u32, order };
         let mut slot = self.empty;
         if let Some(empty) = self.slots.get_mut(slot as usize) {
             self.empty = empty.index;
@@ -158,6 +165,7 @@ impl<T> Timers<T> {
         } else {
             slot = self.slots.len() as u32;
             self.slots.push(new);
+            self.values.push(None);
             self.few = self.slots.len() / 8;
         }
         let node = Node::new(at, order, slot);
@@ -180,7 +188,6 @@ impl<T> Timers<T> {
         let due = self.place_in_due(id.slot);
         let slot = &mut self.slots[id.slot as usize];
         slot.seq = 0;
-        let value = slot.value.take();
         self.count -= 1;
         if let Some(index) = due {
             self.due[index] = self.due[index].given_to(NO_SLOT);
@@ -189,7 +196,7 @@ impl<T> Timers<T> {
             self.give_up_spare();
             self.spare = Some(id.slot);
         }
-        (true, value)
+        (true, self.values[id.slot as usize].take())
     }
 
     /// Moves a timer to another deadline. False if it is not pending any more.
@@ -247,6 +254,8 @@ impl<T> Timers<T> {
         let used = self.slots.iter().rposition(|slot| slot.seq != 0);
         self.slots.truncate(used.map_or(0, |last| last + 1));
         self.slots.shrink_to(KEEP);
+        self.values.truncate(self.slots.len());
+        self.values.shrink_to(KEEP);
         self.periods.truncate(self.slots.len());
         self.periods.shrink_to(KEEP);
         self.heap.shrink_to(KEEP.max(2 * self.heap.len()));
@@ -279,32 +288,35 @@ impl<T> Timers<T> {
         }
     }
 
-    /// Takes the next timer of the due batch that has not been removed or reset. A periodic one is
-    /// set to its next deadline after `now`: those that it has missed are left out.
+    /// Takes the next timer of the due batch that has not been removed or reset, and puts its value
+    /// into `value`, which is empty. A periodic one is set to its next deadline after `now`: those
+    /// that it has missed are left out.
     #[inline]
-    pub(crate) fn next_due(&mut self, now: u64) -> Option<Due<T>> {
+    pub(crate) fn next_due(&mut self, now: u64, value: &mut Option<T>) -> Option<Due> {
         while let Some(&node) = self.due.get(self.done) {
             self.done += 1;
-            let Some(slot) = self.slots.get_mut(node.slot() as usize) else { continue };
+            let index = node.slot() as usize;
+            let Some(slot) = self.slots.get_mut(index) else { continue };
+            let Some(place) = self.values.get_mut(index) else { continue };
             let period = match slot.seq & PERIODIC {
                 0 => None,
-                _ => self.periods.get(node.slot() as usize),
+                _ => self.periods.get(index),
             };
             let Some(&Period(period)) = period else {
                 slot.seq = 0;
-                let value = slot.value.take();
+                overwrite(value, place.take());
                 self.count -= 1;
                 self.give_up(node.slot());
-                return value.map(|value| Due { value, again: None });
+                return Some(Due::Once);
             };
             let id = TimerId { slot: node.slot(), seq: slot.seq };
-            let value = slot.value.take();
+            overwrite(value, place.take());
             let missed = now.saturating_sub(slot.at) / period;
             let ahead = missed.saturating_add(1).saturating_mul(period.get());
             slot.at = slot.at.saturating_add(ahead);
             self.link(self.node(id.slot));
-            if let Some(value) = value {
-                return Some(Due { value, again: Some(id) });
+            if value.is_some() {
+                return Some(Due::Every(id));
             }
         }
         self.due.clear();
@@ -312,12 +324,11 @@ impl<T> Timers<T> {
         None
     }
 
-    /// Returns the value of a periodic timer that has been called; gives it to the caller to drop
-    /// if the timer has been removed.
-    pub(crate) fn put_back(&mut self, id: TimerId, value: T) -> Option<T> {
-        match self.slots.get_mut(id.slot as usize) {
-            Some(slot) if slot.seq == id.seq => slot.value.replace(value),
-            _ => Some(value),
+    /// Puts the value of a periodic timer that has been called back. If the timer has been removed,
+    /// it stays, for the caller to drop.
+    pub(crate) fn put_back(&mut self, id: TimerId, value: &mut Option<T>) {
+        if self.get(id).is_some() {
+            self.values[id.slot as usize] = value.take();
         }
     }
 
@@ -325,12 +336,12 @@ impl<T> Timers<T> {
     pub(crate) fn take(&mut self) -> Vec<T> {
         // The sequence goes on: no id of before may match.
         let gone = Self { last_seq: self.last_seq, ..Self::default() };
-        let slots = std::mem::replace(self, gone).slots;
-        slots.into_iter().filter_map(|slot| slot.value).collect()
+        let values = std::mem::replace(self, gone).values;
+        values.into_iter().flatten().collect()
     }
 
     #[inline]
-    fn get(&self, id: TimerId) -> Option<&Slot<T>> {
+    fn get(&self, id: TimerId) -> Option<&Slot> {
         self.slots.get(id.slot as usize).filter(|slot| slot.seq == id.seq)
     }
 
@@ -390,7 +401,6 @@ impl<T> Timers<T> {
 
     /// Sees to the node of a timer that has another deadline now: nothing is to be done if that is
     /// later than what the node tells.
-    #[inline]
     fn move_node(&mut self, slot: u32) {
         let Slot { at, placed, index, .. } = self.slots[slot as usize];
         let index = index as usize;
@@ -434,13 +444,16 @@ impl<T> Timers<T> {
     /// new heap of the rest costs less than to take each out of the old. False: it was not done.
     fn sweep_due(&mut self, now: u64) -> bool {
         let mut enough = (self.heap.len() / 16).max(ONE_BY_ONE);
-        if !self.has_due_below(0, now, &mut enough) {
+        // Those that are due are at the top, and after a burst fill it.
+        let full = self.heap.get(..=enough).is_some_and(|top| top.iter().all(|n| n.at() <= now));
+        if !full && !self.has_due_below(0, now, &mut enough) {
             return false;
         }
         self.give_up_spare();
-        if self.exact && self.due.is_empty() && self.heap.iter().all(|node| node.at() <= now) {
+        // Of a burst for one deadline, all is due, and in order as it is.
+        let last = self.heap.last().is_none_or(|last| last.at() <= now);
+        if last && self.exact && self.due.is_empty() && self.heap.is_sorted() {
             std::mem::swap(&mut self.heap, &mut self.due);
-            self.due.sort_unstable();
             return true;
         }
         let (slots, due, exact) = (&self.slots, &mut self.due, self.exact);
@@ -508,7 +521,6 @@ impl<T> Timers<T> {
     }
 
     /// Finds a place for `node`, at `index` or nearer to the root.
-    #[inline]
     fn sift_up(&mut self, mut index: usize, node: Node) {
         while index > 0 {
             let parent = parent(index);
@@ -552,6 +564,13 @@ impl<T> Timers<T> {
         slot.index = index as u32;
         slot.placed = node.at();
     }
+}
+
+/// Puts a value to a place that is known to be empty, without a look at what is there.
+#[inline]
+pub(crate) fn overwrite<T>(place: &mut Option<T>, value: Option<T>) {
+    debug_assert!(place.is_none());
+    std::mem::forget(std::mem::replace(place, value));
 }
 
 #[inline]

@@ -25,8 +25,25 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+fn insert<T>(timers: &mut Timers<T>, at: u64, period: Option<Period>, value: T) -> TimerId {
+    let (id, place) = timers.insert(at, period);
+    assert!(place.replace(value).is_none());
+    id
+}
+
+fn next_due<T>(timers: &mut Timers<T>, now: u64) -> Option<(Due, Option<T>)> {
+    let mut value = None;
+    timers.next_due(now, &mut value).map(|due| (due, value))
+}
+
 fn next<T>(timers: &mut Timers<T>) -> Option<T> {
-    timers.next_due(0).map(|due| due.value)
+    next_due(timers, 0).and_then(|(_, value)| value)
+}
+
+/// What is left for the caller.
+fn put_back<T>(timers: &mut Timers<T>, id: TimerId, mut value: Option<T>) -> Option<T> {
+    timers.put_back(id, &mut value);
+    value
 }
 
 proptest! {
@@ -42,7 +59,7 @@ proptest! {
                 Step::Insert(delay) => {
                     let at = now.saturating_add(delay);
                     let number = ids.len();
-                    ids.push((timers.insert(at, None, number), at));
+                    ids.push((insert(&mut timers, at, None, number), at));
                     model.insert((at, number), number);
                 }
                 Step::Remove(_) | Step::Reset(..) if ids.is_empty() => {}
@@ -84,7 +101,7 @@ fn ids_of_spent_timers_match_no_later_timer() {
     let mut timers = Timers::default();
     let mut spent = Vec::new();
     for round in 0..100_000u64 {
-        let id = timers.insert(round % 7, None, round);
+        let id = insert(&mut timers, round % 7, None, round);
         if round % 2 == 0 {
             assert_eq!(timers.remove(id), (true, Some(round)));
         } else {
@@ -93,7 +110,7 @@ fn ids_of_spent_timers_match_no_later_timer() {
         }
         spent.push(id);
     }
-    let pending: Vec<_> = (0..10).map(|value| timers.insert(0, None, value)).collect();
+    let pending: Vec<_> = (0..10).map(|value| insert(&mut timers, 0, None, value)).collect();
     assert!(spent.iter().all(|&id| !timers.reset(id, 5) && !timers.remove(id).0));
     assert!(pending.iter().all(|&id| timers.remove(id).0));
 }
@@ -101,7 +118,7 @@ fn ids_of_spent_timers_match_no_later_timer() {
 #[test]
 fn one_removed_from_the_due_batch_is_not_given() {
     let mut timers = Timers::default();
-    let ids: Vec<_> = (0..3).map(|value| timers.insert(1, None, value)).collect();
+    let ids: Vec<_> = (0..3).map(|value| insert(&mut timers, 1, None, value)).collect();
     timers.collect_due(1);
     assert_eq!(next(&mut timers), Some(0));
     assert_eq!(timers.remove(ids[1]), (true, Some(1)));
@@ -113,7 +130,7 @@ fn one_removed_from_the_due_batch_is_not_given() {
 #[test]
 fn one_reset_out_of_the_due_batch_waits_for_its_new_deadline() {
     let mut timers = Timers::default();
-    let ids: Vec<_> = (0..2).map(|value| timers.insert(1, None, value)).collect();
+    let ids: Vec<_> = (0..2).map(|value| insert(&mut timers, 1, None, value)).collect();
     timers.collect_due(1);
     assert!(timers.reset(ids[0], 5));
     assert_eq!(next(&mut timers), Some(1));
@@ -128,8 +145,8 @@ fn one_reset_out_of_the_due_batch_waits_for_its_new_deadline() {
 #[test]
 fn one_reset_out_of_a_batch_left_behind_keeps_to_its_new_deadline() {
     let mut timers = Timers::default();
-    let ids: Vec<_> = (0..2).map(|value| timers.insert(1, None, value)).collect();
-    let periodic = timers.insert(1, Some(Duration::from_nanos(10).into()), 2);
+    let ids: Vec<_> = (0..2).map(|value| insert(&mut timers, 1, None, value)).collect();
+    let periodic = insert(&mut timers, 1, Some(Duration::from_nanos(10).into()), 2);
     timers.collect_due(1);
     assert!(timers.reset(ids[0], 5));
     assert!(timers.reset(periodic, 4));
@@ -142,13 +159,13 @@ fn one_reset_out_of_a_batch_left_behind_keeps_to_its_new_deadline() {
 #[test]
 fn a_periodic_timer_keeps_to_its_grid_and_leaves_out_what_it_missed() {
     let mut timers = Timers::default();
-    let id = timers.insert(10, Some(Duration::from_nanos(10).into()), 'p');
+    let id = insert(&mut timers, 10, Some(Duration::from_nanos(10).into()), 'p');
     for (now, next) in [(10, 20), (23, 30), (67, 70), (70, 80)] {
         timers.collect_due(now);
-        let due = timers.next_due(now).expect("it is due");
-        assert_eq!(due.again, Some(id));
-        assert!(timers.next_due(now).is_none(), "once a batch");
-        assert_eq!(timers.put_back(id, due.value), None);
+        let (due, value) = next_due(&mut timers, now).expect("it is due");
+        assert_eq!(due, Due::Every(id));
+        assert!(next_due(&mut timers, now).is_none(), "once a batch");
+        assert_eq!(put_back(&mut timers, id, value), None);
         assert_eq!(timers.first(), Some(next));
     }
 }
@@ -156,16 +173,16 @@ fn a_periodic_timer_keeps_to_its_grid_and_leaves_out_what_it_missed() {
 #[test]
 fn a_periodic_timer_may_be_removed_or_reset_while_it_is_called() {
     let mut timers = Timers::default();
-    let id = timers.insert(1, Some(Duration::from_nanos(10).into()), 'p');
+    let id = insert(&mut timers, 1, Some(Duration::from_nanos(10).into()), 'p');
     timers.collect_due(1);
-    let due = timers.next_due(1).expect("it is due");
+    let (_, value) = next_due(&mut timers, 1).expect("it is due");
     assert!(timers.reset(id, 4));
-    assert_eq!(timers.put_back(id, due.value), None);
+    assert_eq!(put_back(&mut timers, id, value), None);
     assert_eq!(timers.first(), Some(4));
     timers.collect_due(4);
-    let due = timers.next_due(4).expect("it is due");
+    let (_, value) = next_due(&mut timers, 4).expect("it is due");
     assert_eq!(timers.remove(id), (true, None));
-    assert_eq!(timers.put_back(id, due.value), Some('p'));
+    assert_eq!(put_back(&mut timers, id, value), Some('p'));
     assert!(timers.is_empty());
 }
 
@@ -177,7 +194,7 @@ fn a_batch_of_many_comes_in_order_and_leaves_the_rest_in_order() {
         let mut at: Vec<u64> = (1..=count).collect();
         let length = at.len();
         (0..length).for_each(|index| at.swap(index, (index * 7919) % length));
-        let ids: Vec<_> = at.iter().map(|&at| timers.insert(at, None, at)).collect();
+        let ids: Vec<_> = at.iter().map(|&at| insert(&mut timers, at, None, at)).collect();
         timers.collect_due(now);
         assert!((1..=now).all(|expected| next(&mut timers) == Some(expected)));
         assert_eq!(next(&mut timers), None);
@@ -195,11 +212,11 @@ fn a_batch_of_many_comes_in_order_and_leaves_the_rest_in_order() {
 fn equal_deadlines_keep_their_order_when_the_count_starts_over() {
     let mut timers = Timers { next_order: u32::MAX - 50, ..Timers::default() };
     // One in the due batch takes part, and one that tells too early a deadline.
-    timers.insert(0, None, -2);
-    let late = timers.insert(0, None, -1);
+    insert(&mut timers, 0, None, -2);
+    let late = insert(&mut timers, 0, None, -1);
     timers.reset(late, 7);
     timers.collect_due(0);
-    let ids: Vec<_> = (0..100).map(|value| timers.insert(7, None, value)).collect();
+    let ids: Vec<_> = (0..100).map(|value| insert(&mut timers, 7, None, value)).collect();
     assert!(timers.next_order < 1000, "the count has started over");
     assert!(timers.remove(ids[10]).0);
     timers.collect_due(7);
@@ -210,8 +227,8 @@ fn equal_deadlines_keep_their_order_when_the_count_starts_over() {
 #[test]
 fn a_burst_gives_its_memory_back_though_some_of_it_stay() {
     let mut timers = Timers::default();
-    let early = timers.insert(1_000_000, None, 0);
-    let ids: Vec<_> = (1..10_000).map(|value| timers.insert(value, None, value)).collect();
+    let early = insert(&mut timers, 1_000_000, None, 0);
+    let ids: Vec<_> = (1..10_000).map(|value| insert(&mut timers, value, None, value)).collect();
     let peak = timers.slots.capacity();
     for id in ids {
         assert!(timers.remove(id).0);
@@ -221,6 +238,6 @@ fn a_burst_gives_its_memory_back_though_some_of_it_stay() {
     assert!(timers.reset(early, 5));
     timers.collect_due(5);
     assert_eq!(next(&mut timers), Some(0));
-    let again: Vec<_> = (0..100).map(|value| timers.insert(value, None, value)).collect();
+    let again: Vec<_> = (0..100).map(|value| insert(&mut timers, value, None, value)).collect();
     assert!(!timers.remove(early).0 && timers.remove(again[99]).0);
 }
