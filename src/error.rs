@@ -256,6 +256,9 @@ pub enum LoopError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Misuse {
+    /// The channel is in confirm mode already, and there is no way back.
+    #[error("the channel is in confirm mode already")]
+    AlreadyConfirming,
     /// The channel number asked for is in use.
     #[error("channel number {0} is in use")]
     ChannelNumberInUse(u16),
@@ -282,6 +285,9 @@ pub enum Misuse {
     /// All channel numbers are in use (pika's `NoFreeChannels`).
     #[error("all {0} channels are in use")]
     NoFreeChannels(u16),
+    /// The channel is not in confirm mode: `confirm_delivery` was not called on it.
+    #[error("the channel is not in confirm mode")]
+    NotConfirming,
     /// No consumer of that tag is on this channel.
     #[error("no consumer has the tag {0:?}")]
     UnknownConsumerTag(String),
@@ -338,6 +344,14 @@ pub enum ProtocolError {
         /// The method's name.
         method: &'static str,
     },
+    /// An acknowledgement of what was never published on the channel.
+    #[error("channel {channel}: nothing was published under the delivery tag {delivery_tag}")]
+    UnknownDeliveryTag {
+        /// The channel.
+        channel: u16,
+        /// The tag that was acknowledged.
+        delivery_tag: u64,
+    },
 }
 
 impl ProtocolError {
@@ -348,6 +362,7 @@ impl ProtocolError {
             Self::Decode(error) => error.reply_code(),
             Self::UnexpectedFrame { .. } => reply_code::UNEXPECTED_FRAME,
             Self::UnexpectedMethod { .. } => reply_code::COMMAND_INVALID,
+            Self::UnknownDeliveryTag { .. } => reply_code::PRECONDITION_FAILED,
         }
     }
 }
@@ -371,6 +386,13 @@ pub enum PublishError {
     /// The channel is not open, or a value cannot be encoded.
     #[error(transparent)]
     Misuse(#[from] Misuse),
+    /// As many messages are unconfirmed as the channel allows: see
+    /// [`Channel::set_max_unconfirmed`](crate::Channel::set_max_unconfirmed).
+    #[error("{limit} published messages are not confirmed yet")]
+    TooManyUnconfirmed {
+        /// How many may be.
+        limit: usize,
+    },
 }
 
 impl From<EncodeError> for PublishError {

@@ -57,6 +57,7 @@
 //!   dropped once they cannot be called any more. Every call, close and drop is legal in each.
 //! - **Requests complete exactly once**, with the reply or with the error that ended their channel
 //!   or connection.
+//! - **Publishes resolve exactly once**, in confirm mode: see [`Channel::confirm_delivery`].
 //! - **Output leaves by the end of the turn**, all that was made in it by one write; when more than
 //!   64 KiB wait, at once.
 //! - **A panic** in a callback comes out of [`IOLoop::start`] and loses only that call. On a foreign
@@ -86,7 +87,10 @@ mod ioloop;
 pub mod protocol;
 
 pub use adapters::*;
-pub use channel::{Body, Channel, Delivery, GetMessage, Message, ReturnedMessage};
+pub use channel::{
+    Body, Channel, Confirm, ConfirmSummary, Delivery, GetMessage, Message, PublishOutcome,
+    ReturnedMessage,
+};
 pub use connection::{
     Connection, ConnectionCallbacks, ConnectionParameters, ConnectionWorkflow, Heartbeat,
     PlainCredentials, TcpOptions,

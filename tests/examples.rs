@@ -71,6 +71,16 @@ impl Drop for Running {
 }
 
 #[test]
+fn confirms_knows_of_every_message() {
+    let told = [
+        "published 10000",
+        "10000 are safe, 0 were refused, 0 came back",
+        "connection closed by this client: (200) bye",
+    ];
+    assert_eq!(run("confirms"), told);
+}
+
+#[test]
 fn hello_publishes_and_consumes_ten_messages_and_closes() {
     let lines = run("hello");
     let (queue, mut others): (Vec<_>, Vec<_>) =

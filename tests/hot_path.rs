@@ -9,12 +9,14 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use haypile::{
-    BasicProperties, Channel, ConnectionCallbacks, Counters, Delivery, Result, basic, queue,
+    BasicProperties, Channel, Confirm, ConnectionCallbacks, Counters, Delivery, FieldTable,
+    PublishOutcome, Result, basic, queue,
 };
 use support::{Host, broker, every_host};
 
 every_host!(
     a_hundred_thousand_small_messages_allocate_nothing_each,
+    a_hundred_thousand_confirmed_publishes_allocate_nothing_each,
     a_thousand_publishes_leave_in_four_writes
 );
 
@@ -177,6 +179,56 @@ fn a_hundred_thousand_small_messages_allocate_nothing_each<H: Host>() {
     let grown = after.allocations.live - before.allocations.live;
     assert!(grown < kept_now as isize * 400, "{grown} bytes for {kept_now} kept messages");
     assert_eq!(kept.borrow().len() as u64, (WARM_UP + MEASURED) / 100);
+}
+
+fn a_hundred_thousand_confirmed_publishes_allocate_nothing_each<H: Host>() {
+    const WARM_UP: u64 = 20_000;
+    const MEASURED: u64 = 100_000;
+    const BATCH: u64 = 500;
+
+    /// Every other may come back, and is kept in mind by what tells it from others.
+    fn publish(channel: &Channel, queue: &str) {
+        for number in 0..BATCH {
+            let (routing_key, mandatory) = (queue.into(), number % 2 == 0);
+            let to = basic::Publish { routing_key, mandatory, ..Default::default() };
+            channel.basic_publish(to, &BasicProperties::default(), &[b'x'; 100]).expect("open");
+        }
+    }
+
+    let counted = Rc::new(Cell::new(None));
+    let result = Rc::clone(&counted);
+    let host = H::new();
+    support::on_channel(&host, broker(), move |channel| {
+        // Nobody consumes: only the last few are kept.
+        let arguments = FieldTable::new().with("x-max-length", 100).expect("a table");
+        let declare = queue::Declare { exclusive: true, arguments, ..Default::default() };
+        let declared = |channel: &Channel, ok: Result<queue::DeclareOk<'static>>| {
+            let queue = ok.expect("declared").queue.to_string();
+            let (to, mut before) = (queue.clone(), (0, 0));
+            let on_confirm = move |channel: &Channel, confirm: Confirm<'_>| {
+                assert_eq!(confirm.outcome, PublishOutcome::Acked);
+                let number = confirm.sequence_number;
+                let now = || (ALLOCATIONS.get().count, channel.connection().counters().reads);
+                if number == WARM_UP {
+                    before = now();
+                }
+                if number == WARM_UP + MEASURED {
+                    let after = now();
+                    result.set(Some((after.0 - before.0, after.1 - before.1)));
+                    channel.connection().close(200, "measured").expect("open");
+                } else if number.is_multiple_of(BATCH) {
+                    publish(channel, &to);
+                }
+            };
+            channel.confirm_delivery(on_confirm, |_, ok| ok.expect("selected")).expect("open");
+            publish(channel, &queue);
+        };
+        channel.queue_declare(declare, declared).expect("open");
+    });
+    let (allocations, reads) = counted.get().expect("the run came to its end");
+    println!("{MEASURED} published and confirmed: {allocations} allocations in {reads} reads");
+    assert!(allocations <= reads, "{allocations} allocations in {reads} reads");
+    assert!(reads < MEASURED / 4, "the confirms came one by one: that measures nothing");
 }
 
 fn a_thousand_publishes_leave_in_four_writes<H: Host>() {

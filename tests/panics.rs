@@ -8,30 +8,42 @@ use std::sync::Once;
 use std::time::Duration;
 
 use haypile::protocol::channel;
-use haypile::{Channel, ConnectionCallbacks, Delivery, Result, Services, basic, queue};
+use haypile::{
+    BasicProperties, Channel, Confirm, ConnectionCallbacks, Delivery, Result, Services, basic,
+    queue,
+};
 use support::peers::{Peer, Wire, dead_end, delivery, message, method_bytes, parameters_of};
 use support::{Host, Log};
 
 /// Every kind of callback of a connection that the session below has.
-const OF_THE_CONNECTION: [&str; 14] = [
+const OF_THE_CONNECTION: [&str; 21] = [
     "on_open",
     "channel on_open",
     "declared",
+    "selected",
     "consuming",
     "message 1",
     "message 2",
+    "confirm 1",
+    "confirm 2",
+    "all confirmed",
     "message 4",
     "return a",
     "return b",
     "cancel a",
     "got",
+    "confirm 3",
+    "confirm 4",
+    "not all confirmed",
     "channel closed a",
     "channel closed b",
     "on_close",
 ];
 
 /// What is dropped when its callback can be called no more.
-const DROPS: [&[&str]; 7] = [
+const DROPS: [&[&str]; 9] = [
+    &["drop of on_confirm"],
+    &["confirm 1", "confirm 3", "drop of on_confirm"],
     &["drop of on_message"],
     &["drop of on_return"],
     &["drop of on_open_error"],
@@ -131,6 +143,7 @@ fn burst() -> Vec<u8> {
         method_bytes(1, &basic::ConsumeOk { consumer_tag: tag() }),
         delivery(1, "mine", 1, b"small"),
         delivery(1, "mine", 2, &[7; 5000]),
+        method_bytes(1, &basic::Ack { delivery_tag: 2, multiple: true }),
         delivery(1, "mine", 3, b""),
         message(1, &returned, b"returned"),
         delivery(1, "mine", 4, b"last"),
@@ -219,6 +232,21 @@ fn on_channel(notes: &Notes, channel: &Channel, open: Result<()>) {
     let declare = queue::Declare { queue: "q".into(), ..Default::default() };
     channel.queue_declare(declare, move |_, _| told.end("declared")).unwrap();
     let (heard, told) = (notes.clone(), notes.clone());
+    let probe = notes.when_dropped("drop of on_confirm");
+    let on_confirm = move |_: &Channel, confirm: Confirm<'_>| {
+        let _probe = &probe;
+        heard.end(&format!("confirm {}", confirm.sequence_number));
+    };
+    channel.confirm_delivery(on_confirm, move |_, _| told.end("selected")).unwrap();
+    for name in ["all confirmed", "not all confirmed"] {
+        for _ in 0..2 {
+            let to = basic::Publish::default();
+            channel.basic_publish(to, &BasicProperties::default(), "x").unwrap();
+        }
+        let told = notes.clone();
+        channel.when_confirmed(move |_, _| told.end(name)).unwrap();
+    }
+    let (heard, told) = (notes.clone(), notes.clone());
     let consume = basic::Consume { consumer_tag: "mine".into(), ..Default::default() };
     let probe = notes.when_dropped("drop of on_message");
     let on_message = move |_: &Channel, delivery: &Delivery<'_>| {
@@ -239,13 +267,17 @@ fn on_channel(notes: &Notes, channel: &Channel, open: Result<()>) {
 }
 
 /// What a session calls, in this order, if nothing panics.
-const ALL: [&str; 16] = [
+const ALL: [&str; 23] = [
     "on_open",
     "channel on_open",
     "declared",
+    "selected",
     "consuming",
     "message 1",
     "message 2",
+    "confirm 1",
+    "confirm 2",
+    "all confirmed",
     "message 3",
     "return a",
     "return b",
@@ -253,6 +285,9 @@ const ALL: [&str; 16] = [
     "cancel a",
     "cancel b",
     "got",
+    "confirm 3",
+    "confirm 4",
+    "not all confirmed",
     "channel closed a",
     "channel closed b",
     "on_close",
@@ -323,6 +358,14 @@ mod on_select {
     }
 }
 
+/// Whether a callback is called whatever happens, once its channel is there.
+#[cfg(feature = "tokio")]
+fn completes(name: &str) -> bool {
+    ["declared", "selected", "consuming", "got"].contains(&name)
+        || name.contains("confirm")
+        || name.starts_with("channel closed")
+}
+
 /// Calls `stop` when it is called for the last of so many times.
 fn after(times: usize, stop: Rc<dyn Fn()>) -> Rc<dyn Fn()> {
     let left = Cell::new(times);
@@ -391,8 +434,7 @@ mod on_tokio {
                     "{lines:?}"
                 );
                 let made = ALL[..=at].contains(&"channel on_open");
-                for once in ["declared", "consuming", "got", "channel closed a", "channel closed b"]
-                {
+                for once in ALL.into_iter().filter(|name| completes(name)) {
                     let count = lines.iter().filter(|line| **line == once).count();
                     assert_eq!(count, usize::from(made), "{once}");
                 }

@@ -8,8 +8,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use haypile::{
-    BaseConnection, BasicProperties, Channel, Connection, ConnectionCallbacks, Delivery, Error,
-    Misuse, Party, Result, basic, exchange, queue, tx,
+    BaseConnection, BasicProperties, Channel, Confirm, ConfirmSummary, Connection,
+    ConnectionCallbacks, Delivery, Error, Misuse, Party, PublishError, Result, basic, exchange,
+    queue, tx,
 };
 use support::peers::{dead_end, parameters_of};
 use support::{Host, broker, every_host};
@@ -23,7 +24,7 @@ every_host!(
     all_of_it_is_done_in,
 );
 
-const KINDS: [&str; 32] = [
+const KINDS: [&str; 37] = [
     // Of the connection.
     "on_open",
     "on_open_error",
@@ -33,6 +34,9 @@ const KINDS: [&str; 32] = [
     "on_message",
     "on_return",
     "on_cancel",
+    "on_confirm",
+    "on_confirm of a loss",
+    "on_writable",
     "channel closed by us",
     "channel closed by the broker",
     // Completions, of each request.
@@ -55,6 +59,8 @@ const KINDS: [&str; 32] = [
     "tx_select",
     "tx_commit",
     "tx_rollback",
+    "confirm_delivery",
+    "when_confirmed",
     "a refused request",
     // Of the loop.
     "a timer",
@@ -301,6 +307,26 @@ impl Scene {
                 let delete = queue::Delete { queue: queue.into(), ..Default::default() };
                 ask!(self, channel, queue_delete(delete), nothing);
             }
+            "on_confirm" | "on_confirm of a loss" | "on_writable" => {
+                let scene = self.clone();
+                let on_confirm = move |channel: &Channel, confirm: Confirm<'_>| {
+                    let first = confirm.sequence_number == 1;
+                    if first && !scene.is("on_writable") {
+                        act(&scene, channel);
+                    }
+                };
+                channel.confirm_delivery(on_confirm, |_, _| ()).unwrap();
+                let scene = self.clone();
+                channel.add_on_writable_callback(move |channel| act(&scene, channel)).unwrap();
+                channel.set_max_unconfirmed(3).unwrap();
+                let exchange = if self.is("on_confirm of a loss") { unknown } else { fanout };
+                (0..3).for_each(|_| publish(channel, exchange, ""));
+                if self.is("on_writable") {
+                    let to = basic::Publish::default();
+                    let refused = channel.basic_publish(to, &BasicProperties::default(), "x");
+                    assert_eq!(refused, Err(PublishError::TooManyUnconfirmed { limit: 3 }));
+                }
+            }
             "channel closed by us" => {
                 channel.add_on_close_callback(on_close).unwrap();
                 channel.close(200, "over").unwrap();
@@ -397,6 +423,26 @@ impl Scene {
             "tx_rollback" => {
                 ask!(self, channel, tx_select(tx::Select {}), nothing);
                 ask!(self, channel, tx_rollback(tx::Rollback {}), act);
+            }
+            "confirm_delivery" => {
+                let scene = self.clone();
+                let selected = move |channel: &Channel, _: Result<()>| {
+                    scene.complete();
+                    act(&scene, channel);
+                };
+                let asked = channel.confirm_delivery(|_, _| (), selected);
+                self.asked(asked, true, Misuse::ChannelNotOpen);
+            }
+            "when_confirmed" => {
+                channel.confirm_delivery(|_, _| (), |_, _| ()).unwrap();
+                publish(channel, fanout, "");
+                let scene = self.clone();
+                let confirmed = move |channel: &Channel, _: Result<ConfirmSummary>| {
+                    scene.complete();
+                    act(&scene, channel);
+                };
+                let asked = channel.when_confirmed(confirmed);
+                self.asked(asked, true, Misuse::ChannelNotOpen);
             }
             "a refused request" => {
                 let queue = unknown.into();

@@ -158,6 +158,13 @@ impl Watch {
         drop(channel.add_on_close_callback(idle!()));
         drop(channel.add_on_return_callback(idle!()));
         drop(channel.add_on_cancel_callback(idle!()));
+        let probe = self.probe_of(&self.connection);
+        drop(channel.add_on_writable_callback(move |_| probe.touch()));
+        drop(channel.confirm_delivery(idle!(), idle!()));
+        drop(channel.when_confirmed(idle!()));
+        let to = basic::Publish::default();
+        drop(channel.basic_publish(to, &BasicProperties::default(), "x"));
+        drop(channel.when_confirmed(idle!()));
         drop(channel.queue_declare(queue::Declare::default(), idle!()));
         let consume = basic::Consume { consumer_tag: "mine".into(), ..Default::default() };
         drop(channel.basic_consume(consume, idle!(), idle!()));

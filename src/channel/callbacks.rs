@@ -18,6 +18,9 @@ pub(crate) type OnReturn = Box<dyn FnMut(&Channel, &ReturnedMessage<'_>)>;
 /// The broker cancelled the consumer of this tag.
 pub(crate) type OnCancel = Box<dyn FnMut(&Channel, &ShortStr<'_>)>;
 
+/// There is room for publishes again.
+pub(crate) type OnWritable = Box<dyn FnMut(&Channel)>;
+
 /// What completes a pending request.
 pub(crate) enum Completion {
     /// One method is the reply.

@@ -136,6 +136,11 @@ impl Assembly {
         Ok(())
     }
 
+    /// Whether it is a message that comes back.
+    pub(crate) fn is_return(&self) -> bool {
+        matches!(self.method, ContentMethod::Return(_))
+    }
+
     /// Whether all of it has come.
     pub(crate) fn is_complete(&self) -> bool {
         self.header.as_ref().is_some_and(|header| self.body.len() as u64 == header.body_size)

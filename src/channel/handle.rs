@@ -61,7 +61,7 @@ impl Channel {
 
     /// Works on the channel's state, if it and its connection are open.
     #[inline]
-    fn work<R, E: From<Misuse>>(
+    pub(super) fn work<R, E: From<Misuse>>(
         &self,
         work: impl FnOnce(&mut ChannelState, &mut Wire) -> Result<R, E>,
     ) -> Result<R, E> {
@@ -110,6 +110,11 @@ impl Channel {
         session.look(|machine| {
             machine.channel(self.id).is_some_and(|channel| test(machine.is_open(), channel))
         })
+    }
+
+    /// Looks at the channel's state, if it has not ended.
+    pub(super) fn look<R>(&self, look: impl FnOnce(&ChannelState) -> R) -> Option<R> {
+        self.session.upgrade()?.look(|machine| machine.channel(self.id).map(look))
     }
 
     /// Closes the channel (AMQP channel.close): once the requests that wait are answered, the
@@ -164,6 +169,19 @@ impl Channel {
         self.observe(Box::new(on_cancel) as _, |observers| &mut observers.on_cancel)
     }
 
+    /// Adds a closure that is called when there is room again for what
+    /// [`basic_publish`](Self::basic_publish) has refused with
+    /// [`PublishError::TooManyUnconfirmed`]: once for each time that there was none.
+    ///
+    /// # Errors
+    /// [`Misuse::ChannelNotOpen`] if the channel has ended already.
+    pub fn add_on_writable_callback(
+        &self,
+        on_writable: impl FnMut(&Channel) + 'static,
+    ) -> Result<()> {
+        self.observe(Box::new(on_writable) as _, |observers| &mut observers.on_writable)
+    }
+
     fn observe<F>(&self, closure: F, list: fn(&mut Observers) -> &mut Vec<F>) -> Result<()> {
         let mut closure = Some(closure);
         self.session()?.with(|machine| {
@@ -173,15 +191,18 @@ impl Channel {
         })
     }
 
-    /// Publishes a message (AMQP basic.publish). Gives its number on this channel, counting from 1.
+    /// Publishes a message (AMQP basic.publish). Gives its sequence number: the broker's delivery
+    /// tag for it in [confirm mode](Self::confirm_delivery), where counting starts again at 1;
+    /// before that, its number on this channel, from 1 on.
     ///
     /// The message is encoded at once, in its place behind requests that wait, and leaves by the
     /// end of the loop's turn with all else that was published meanwhile. A body that is handed
     /// over (`Vec`, `String`, `Bytes`) and longer than 8 KiB is not copied.
     ///
     /// # Errors
-    /// [`PublishError::Misuse`]: the channel is not open, or a value cannot be encoded. Nothing of
-    /// the message is sent then. That no such exchange exists is found by the broker later, which
+    /// [`PublishError::Misuse`]: the channel is not open, or a value cannot be encoded.
+    /// [`PublishError::TooManyUnconfirmed`]: see
+    /// [`set_max_unconfirmed`](Self::set_max_unconfirmed). Nothing of the message is sent then. That no such exchange exists is found by the broker later, which
     /// then closes the channel.
     ///
     /// ```no_run

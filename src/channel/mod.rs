@@ -1,6 +1,7 @@
 //! One channel: the FIFO of pending requests, consumers, content being assembled. And its handle.
 
 mod callbacks;
+mod confirms;
 mod consumers;
 mod content;
 mod handle;
@@ -10,6 +11,8 @@ mod requests;
 mod state;
 
 pub(crate) use callbacks::{Completion, OnClose, OnGet, OnMessage, OnReply};
+pub use confirms::{Confirm, ConfirmSummary, PublishOutcome};
+pub(crate) use confirms::{OnConfirmed, Unconfirmed};
 pub(crate) use consumers::ConsumerKey;
 pub(crate) use content::{Lookahead, look_ahead};
 pub use handle::Channel;

@@ -41,7 +41,14 @@ impl Pending {
 
 enum Queued {
     Request(Pending, Vec<u8>),
-    Content(Output),
+    Content(Held),
+}
+
+/// What was published and acknowledged behind a waiting request, encoded.
+#[derive(Default)]
+struct Held {
+    output: Output,
+    publishes: usize,
 }
 
 impl Queued {
@@ -49,7 +56,7 @@ impl Queued {
     fn len(&self) -> usize {
         match self {
             Self::Request(_, encoded) => encoded.len(),
-            Self::Content(content) => content.len(),
+            Self::Content(held) => held.output.len(),
         }
     }
 }
@@ -59,6 +66,8 @@ impl Queued {
 pub(crate) struct Requests {
     on_wire: Option<Pending>,
     queue: VecDeque<Queued>,
+    /// How many publishes are in the queue.
+    held_publishes: usize,
 }
 
 impl Requests {
@@ -119,12 +128,26 @@ impl Requests {
     /// The content at the end of the queue, behind all that waits.
     fn waiting_content(&mut self) -> &mut Output {
         if !matches!(self.queue.back(), Some(Queued::Content(_))) {
-            self.queue.push_back(Queued::Content(Output::default()));
+            self.queue.push_back(Queued::Content(Held::default()));
         }
         match self.queue.back_mut() {
-            Some(Queued::Content(content)) => content,
+            Some(Queued::Content(held)) => &mut held.output,
             _ => unreachable!("just pushed"),
         }
+    }
+
+    /// Counts a message that was put last, if it is held.
+    #[inline]
+    pub(crate) fn note_publish(&mut self) {
+        if let Some(Queued::Content(held)) = self.queue.back_mut() {
+            held.publishes += 1;
+            self.held_publishes += 1;
+        }
+    }
+
+    /// How many publishes wait behind a request.
+    pub(crate) fn held_publishes(&self) -> usize {
+        self.held_publishes
     }
 
     /// Takes the request that this reply completes, and sends what waited behind it.
@@ -148,7 +171,10 @@ impl Requests {
             let next = self.queue.pop_front();
             wire.deferred -= next.as_ref().map_or(0, Queued::len);
             match next {
-                Some(Queued::Content(content)) => wire.output.append(content),
+                Some(Queued::Content(held)) => {
+                    self.held_publishes -= held.publishes;
+                    wire.output.append(held.output);
+                }
                 Some(Queued::Request(pending, encoded)) => {
                     wire.output.encoded().extend_from_slice(&encoded);
                     self.on_wire = Some(pending);
@@ -171,7 +197,7 @@ impl Requests {
             wire.deferred -= queued.len();
             match queued {
                 Queued::Request(pending, _) => waiting.push(pending),
-                Queued::Content(content) => unsent.push(content),
+                Queued::Content(held) => unsent.push(held.output),
             }
         }
         (waiting, unsent)

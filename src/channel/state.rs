@@ -1,6 +1,7 @@
 //! One channel as a state machine without I/O: methods and content in, events out.
 
-use super::callbacks::{Completion, OnCancel, OnClose, OnMessage, OnReturn};
+use super::callbacks::{Completion, OnCancel, OnClose, OnMessage, OnReturn, OnWritable};
+use super::confirms::{Confirms, Room};
 use super::consumers::Consumers;
 use super::content::{Assembly, Content, ContentMethod};
 use super::message::Body;
@@ -9,7 +10,8 @@ use super::requests::Requests;
 use crate::connection::{Event, Wire};
 use crate::error::{Closed, Error, Misuse, Party, ProtocolError, PublishError};
 use crate::protocol::{
-    BasicProperties, EncodeError, EncodeMethod, Method, ShortStr, basic, channel, encode_method,
+    BasicProperties, EncodeError, EncodeMethod, Method, ShortStr, basic, channel, confirm,
+    encode_method,
 };
 
 /// A channel's number, and which of those that had the number.
@@ -45,15 +47,20 @@ pub(crate) struct Observers {
     pub(crate) on_close: Vec<OnClose>,
     pub(crate) on_return: Vec<OnReturn>,
     pub(crate) on_cancel: Vec<OnCancel>,
+    pub(crate) on_writable: Vec<OnWritable>,
 }
 
 pub(crate) struct ChannelState {
     pub(crate) id: ChannelId,
     state: State,
-    requests: Requests,
+    pub(super) requests: Requests,
     pub(crate) consumers: Consumers,
     pub(crate) observers: Observers,
     assembly: Option<Assembly>,
+    /// From confirm.select on.
+    pub(super) confirms: Option<Box<Confirms>>,
+    pub(super) room: Room,
+    /// How many messages were published; in confirm mode, before that.
     published: u64,
 }
 
@@ -71,6 +78,8 @@ impl ChannelState {
             consumers: Consumers::default(),
             observers: Observers::default(),
             assembly: None,
+            confirms: None,
+            room: Room::default(),
             published: 0,
         };
         channel.send(wire, &channel::Open {}, on_open)?;
@@ -90,7 +99,7 @@ impl ChannelState {
         self.requests.is_idle()
     }
 
-    fn ensure_open(&self) -> Result<(), Misuse> {
+    pub(super) fn ensure_open(&self) -> Result<(), Misuse> {
         if self.is_open() { Ok(()) } else { Err(Misuse::ChannelNotOpen) }
     }
 
@@ -134,7 +143,7 @@ impl ChannelState {
         })
     }
 
-    /// Sends a message, in its place behind waiting requests; gives its number on this channel.
+    /// Sends a message, in its place behind waiting requests; gives its sequence number.
     #[inline]
     pub(crate) fn publish(
         &mut self,
@@ -144,12 +153,19 @@ impl ChannelState {
         body: &mut Body<'_>,
     ) -> Result<u64, PublishError> {
         self.ensure_open()?;
+        let fingerprint = self.before_publish(method, properties, body)?;
         let number = self.id.number;
         self.requests.put(wire, |output, frame_max| {
             encode_publish(output, number, frame_max, method, properties, body)
         })?;
-        self.published += 1;
-        Ok(self.published)
+        self.requests.note_publish();
+        Ok(match &mut self.confirms {
+            Some(confirms) => confirms.published(fingerprint),
+            None => {
+                self.published += 1;
+                self.published
+            }
+        })
     }
 
     /// Starts a consumer. It is known before ConsumeOk comes, since deliveries may come first.
@@ -239,6 +255,16 @@ impl ChannelState {
                     _ => Ok(Outcome::Nothing),
                 }
             }
+            // What became of a publish is told until the channel's end.
+            Method::Basic(basic::Method::Ack(basic::Ack { delivery_tag, multiple })) => {
+                self.on_acknowledgement("basic.ack", true, delivery_tag, multiple)
+            }
+            Method::Basic(basic::Method::Nack(basic::Nack { delivery_tag, multiple, .. })) => {
+                self.on_acknowledgement("basic.nack", false, delivery_tag, multiple)
+            }
+            Method::Basic(basic::Method::Return(method)) => {
+                Ok(Outcome::Content(ContentMethod::Return(method)))
+            }
             // What was under way when Close was sent. Content frames are dropped for want of a
             // method before them.
             _ if close_is_sent => Ok(Outcome::Nothing),
@@ -250,9 +276,6 @@ impl ChannelState {
             }
             Method::Basic(basic::Method::Deliver(method)) => {
                 Ok(Outcome::Content(ContentMethod::Deliver(method)))
-            }
-            Method::Basic(basic::Method::Return(method)) => {
-                Ok(Outcome::Content(ContentMethod::Return(method)))
             }
             Method::Basic(basic::Method::GetOk(method))
                 if self.requests.awaits::<basic::Get<'_>>() =>
@@ -304,6 +327,7 @@ impl ChannelState {
                 let on_message = self.consumers.remove_cancelled(ok.consumer_tag.as_bytes());
                 wire.events.push_back(Event::Released(Box::new(on_message)));
             }
+            Method::Confirm(confirm::Method::SelectOk(_)) => self.confirms_selected(),
             _ => {}
         }
         let event = match pending.completion {
@@ -340,7 +364,9 @@ impl ChannelState {
                 Some(Event::Got { channel, callback, result: Ok(Some(content.with(method))) })
             }
             ContentMethod::Return(method) => {
-                Some(Event::Returned { channel, message: content.with(method) })
+                let message = content.with(method);
+                self.note_return(&message);
+                Some(Event::Returned { channel, message })
             }
         }
     }
@@ -406,8 +432,19 @@ impl ChannelState {
         Ok(self.on_content(wire, method, content))
     }
 
-    /// Ends the channel: everything pending completes with `error`, in order; then its end is told;
-    /// then its closures are released, and bodies that were not sent.
+    /// Whether a message has begun to come.
+    pub(crate) fn is_assembling(&self) -> bool {
+        self.assembly.is_some()
+    }
+
+    /// Gives up a delivery that has begun to come: nobody will be told of it.
+    pub(crate) fn forget_delivery_in_parts(&mut self) {
+        drop(self.assembly.take_if(|assembly| !assembly.is_return()));
+    }
+
+    /// Ends the channel: everything pending completes with `error`, in order; then what was
+    /// published and is not resolved is told lost; then the channel's end is told; then its
+    /// closures are released, and bodies that were not sent.
     pub(crate) fn end(mut self, error: &Error, wire: &mut Wire) {
         let channel = self.id;
         let (waiting, unsent) = self.requests.take_all(wire);
@@ -424,6 +461,7 @@ impl ChannelState {
                 Completion::Close => {}
             }
         }
+        self.lose_unconfirmed(error, events);
         let callbacks = std::mem::take(&mut self.observers.on_close);
         events.push_back(Event::ChannelClosed { channel, callbacks, error: error.clone() });
         let released = (self.consumers.take_all(), self.observers, unsent);

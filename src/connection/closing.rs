@@ -109,15 +109,16 @@ impl Machine {
     }
 
     /// Sends the user's Close, if it is not sent and may be.
-    pub(super) fn send_unsent(&mut self, may: impl FnOnce(&Channels) -> bool) {
+    pub(super) fn send_unsent(&mut self, may: impl FnOnce(&mut Channels) -> bool) {
         let State::Closing { unsent, .. } = &mut self.state else { return };
-        if let Some(close) = unsent.take_if(|_| may(&self.channels)) {
+        if let Some(close) = unsent.take_if(|_| may(&mut self.channels)) {
+            self.channels.forget_deliveries_in_parts();
             self.wire.tell(0, &close);
         }
     }
 
-    /// Nothing follows a Close, so nothing that comes on a channel can be answered, nor was it asked
-    /// for. Why the broker closes a channel is told all the same: it may be what was last published.
+    /// Nothing follows a Close, so what comes on a channel and wants an answer, or was not asked
+    /// for, is dropped. Why the broker closes a channel is told all the same: it may be what was last published.
     pub(super) fn cut_after_close(&mut self, frame: Frame<'_>) {
         if frame.kind == FrameKind::Method
             && let Ok(Method::Channel(channel::Method::Close(close))) =

@@ -44,6 +44,15 @@ impl Session {
                     );
                 }
             }
+            Event::Confirmed { channel } => self.confirmed(core, channel),
+            Event::AllConfirmed { channel, callback, result } => {
+                let channel = self.channel(channel);
+                self.call(core, || callback(&channel, result));
+            }
+            Event::Unconfirmed(unconfirmed) => self.unconfirmed(core, unconfirmed),
+            Event::Writable { channel } => {
+                self.observe(core, channel, |o| &mut o.on_writable, |f, c| f(c));
+            }
             Event::Cancelled { channel, consumer_tag } => {
                 let told =
                     self.observe(core, channel, |o| &mut o.on_cancel, |f, c| f(c, &consumer_tag));

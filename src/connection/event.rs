@@ -4,8 +4,8 @@
 use std::any::Any;
 
 use crate::channel::{
-    ChannelId, ConsumerKey, Delivery, GetMessage, OnClose, OnGet, OnMessage, OnReply,
-    ReturnedMessage,
+    ChannelId, ConfirmSummary, ConsumerKey, Delivery, GetMessage, OnClose, OnConfirmed, OnGet,
+    OnMessage, OnReply, ReturnedMessage, Unconfirmed,
 };
 use crate::error::{Error, Result};
 use crate::protocol::{Method, ShortStr};
@@ -28,6 +28,14 @@ pub(crate) enum Event<'b> {
     },
     /// A message came back.
     Returned { channel: ChannelId, message: ReturnedMessage<'b> },
+    /// The broker has said what became of publishes: `Machine::next_confirm` gives them.
+    Confirmed { channel: ChannelId },
+    /// All is confirmed that somebody waited for.
+    AllConfirmed { channel: ChannelId, callback: OnConfirmed, result: Result<ConfirmSummary> },
+    /// A channel has ended, and with it what was published there and is not confirmed.
+    Unconfirmed(Box<Unconfirmed>),
+    /// There is room for publishes again.
+    Writable { channel: ChannelId },
     /// The broker cancelled a consumer.
     Cancelled { channel: ChannelId, consumer_tag: ShortStr<'b> },
     /// A channel has ended.

@@ -80,6 +80,7 @@ fn client_properties(parameters: &ConnectionParameters) -> FieldTable<'static> {
         "basic.nack",
         "consumer_cancel_notify",
         "exchange_exchange_bindings",
+        "publisher_confirms",
     ];
     let mut known = FieldTable::new();
     for capability in capabilities {

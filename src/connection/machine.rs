@@ -15,7 +15,7 @@ use super::parameters::ConnectionParameters;
 use super::receiving::Cut;
 use super::tuning::Limits;
 use super::wire::Wire;
-use crate::channel::{ChannelId, ChannelState, Completion, ConsumerKey, OnMessage};
+use crate::channel::{ChannelId, ChannelState, Completion, Confirm, ConsumerKey, OnMessage};
 use crate::error::{Closed, Error, HandshakeError, Misuse, Phase};
 use crate::protocol::{FieldTable, connection};
 
@@ -246,6 +246,12 @@ impl Machine {
     #[inline]
     pub(crate) fn channel_mut(&mut self, id: ChannelId) -> Option<&mut ChannelState> {
         self.channels.get_mut(id)
+    }
+
+    /// The next publish on that channel that the broker has said something about.
+    #[inline]
+    pub(crate) fn next_confirm(&mut self, channel: ChannelId) -> Option<Confirm<'static>> {
+        self.channels.get_mut(channel)?.next_confirm(&mut self.wire.events)
     }
 
     /// Returns a consumer's closure to its place, or to the caller if its consumer has gone.

@@ -4,6 +4,7 @@
 mod callbacks;
 mod channels;
 mod closing;
+mod confirming;
 mod credentials;
 mod delivering;
 mod event;

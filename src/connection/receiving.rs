@@ -36,7 +36,8 @@ impl Machine {
         match frame.kind {
             FrameKind::Heartbeat => input.consume(size),
             _ if frame.channel != 0
-                && matches!(self.state, State::Closing { unsent: None, .. }) =>
+                && matches!(self.state, State::Closing { unsent: None, .. })
+                && !self.tells_of_publishes(&frame) =>
             {
                 input.consume(size);
                 self.cut_after_close(frame);
@@ -53,6 +54,18 @@ impl Machine {
             }
         }
         Ok(Cut::Progress)
+    }
+
+    /// Whether a frame is, or is part of, an acknowledgement of publishes or a message that comes
+    /// back. These need no answer, and are told until the end.
+    fn tells_of_publishes(&self, frame: &Frame<'_>) -> bool {
+        match (frame.kind, frame.payload) {
+            (FrameKind::Method, [0, 60, 0, 50 | 80 | 120, ..]) => true,
+            (FrameKind::Method | FrameKind::Heartbeat, _) => false,
+            (FrameKind::Header | FrameKind::Body, _) => {
+                self.channels.at(frame.channel).is_some_and(|channel| channel.is_assembling())
+            }
+        }
     }
 
     #[inline]

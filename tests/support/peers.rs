@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use haypile::protocol::{
     BasicProperties, EncodeMethod, Frame, FrameKind, Method, PROTOCOL_HEADER, basic, channel,
-    connection, encode_body_frame, encode_content_header, encode_method, queue,
+    confirm, connection, encode_body_frame, encode_content_header, encode_method, queue,
 };
 use haypile::{ConnectionParameters, FieldTable, PlainCredentials};
 use socket2::{Domain, Socket, Type};
@@ -179,15 +179,18 @@ impl Wire {
     /// whether it was closed.
     pub fn obey(&mut self) -> bool {
         while let Some(frame) = self.frame() {
-            if frame.kind == FrameKind::Method && self.answer(&frame) {
+            if self.answer(&frame) {
                 return true;
             }
         }
         false
     }
 
-    /// Answers one method. Gives whether it was the last.
+    /// Answers one frame, if it is a method that wants it. Gives whether it was the last.
     pub fn answer(&mut self, frame: &Received) -> bool {
+        if frame.kind != FrameKind::Method {
+            return false;
+        }
         let number = frame.channel;
         match frame.method() {
             Method::Connection(connection::Method::Close(_)) => {
@@ -201,6 +204,9 @@ impl Wire {
                 let queue = declare.queue;
                 let declared = queue::DeclareOk { queue, message_count: 0, consumer_count: 0 };
                 self.method(number, &declared);
+            }
+            Method::Confirm(confirm::Method::Select(_)) => {
+                self.method(number, &confirm::SelectOk {});
             }
             Method::Basic(basic::Method::Consume(consume)) => {
                 let consumer_tag = consume.consumer_tag;

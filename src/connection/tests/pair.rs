@@ -7,7 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::broker;
-use crate::channel::{Body, Channel, ChannelId, ChannelState, Completion, OnMessage};
+use crate::channel::{
+    Body, Channel, ChannelId, ChannelState, Completion, Confirm, ConfirmSummary, OnConfirmed,
+    OnMessage, PublishOutcome,
+};
 use crate::connection::machine::{Limit, Machine};
 use crate::connection::{ConnectionParameters, Event, Input, Wire};
 use crate::error::{Error, Misuse, PublishError, StreamLost};
@@ -31,6 +34,10 @@ pub(super) enum Happened {
     Delivered(u16, String, u64, String),
     Returned(u16, String),
     Cancelled(u16, String),
+    /// Channel, sequence number, outcome; the cause of a loss is told by `ChannelClosed`.
+    Confirmed(u16, u64, &'static str),
+    AllConfirmed(String, Result<ConfirmSummary, Error>),
+    Writable(u16),
     ChannelClosed(u16, Error),
 }
 
@@ -250,6 +257,71 @@ impl Pair {
         self.work(channel, |state, wire| state.publish(wire, &method, &properties, &mut body))
     }
 
+    /// Publishes to a queue of that name, to have it back if there is none.
+    pub(super) fn publish_mandatory(
+        &mut self,
+        channel: ChannelId,
+        key: &str,
+        body: &str,
+    ) -> Result<u64, PublishError> {
+        let properties = BasicProperties::default();
+        let method =
+            basic::Publish { routing_key: key.into(), mandatory: true, ..Default::default() };
+        let mut body = body.into();
+        self.work(channel, |state, wire| state.publish(wire, &method, &properties, &mut body))
+    }
+
+    /// Asks for confirm mode.
+    pub(super) fn ask_confirms(&mut self, channel: ChannelId) -> Result<(), Misuse> {
+        let log = Rc::clone(&self.log);
+        let on_confirm = move |channel: &Channel, confirm: Confirm<'_>| {
+            let outcome = match confirm.outcome {
+                PublishOutcome::Acked => "acked",
+                PublishOutcome::Nacked => "nacked",
+                PublishOutcome::Returned => "returned",
+                PublishOutcome::Lost(_) => "lost",
+            };
+            let number = confirm.sequence_number;
+            log.borrow_mut().push(Happened::Confirmed(channel.channel_number(), number, outcome));
+        };
+        let mut on_confirm = Some(Rc::new(RefCell::new(on_confirm)) as _);
+        let mut completion = Some(self.on_reply("select"));
+        self.work(channel, |state, wire| {
+            state.confirm_delivery(wire, &mut on_confirm, &mut completion)
+        })
+    }
+
+    /// Open, with one channel in confirm mode.
+    pub(super) fn confirming() -> (Self, ChannelId) {
+        let (mut pair, channel) = Self::with_channel();
+        pair.ask_confirms(channel).unwrap();
+        pair.feed(&broker::method(1, &crate::protocol::confirm::SelectOk {}));
+        assert_eq!(pair.happened(), [replied("select", "confirm.select-ok")]);
+        pair.sent();
+        (pair, channel)
+    }
+
+    pub(super) fn when_confirmed(&mut self, channel: ChannelId, label: &str) -> Result<(), Misuse> {
+        let (log, label) = (Rc::clone(&self.log), label.to_owned());
+        let on_confirmed = move |_: &Channel, summary| {
+            log.borrow_mut().push(Happened::AllConfirmed(label, summary));
+        };
+        let mut on_confirmed: Option<OnConfirmed> = Some(Box::new(on_confirmed));
+        self.work(channel, |state, wire| state.when_confirmed(wire, &mut on_confirmed))
+    }
+
+    pub(super) fn set_max_unconfirmed(&mut self, channel: ChannelId, limit: usize) {
+        let set = |state: &mut ChannelState, wire: &mut Wire| {
+            state.set_max_unconfirmed(wire, limit);
+            Ok::<_, Misuse>(())
+        };
+        self.work(channel, set).unwrap();
+    }
+
+    pub(super) fn unconfirmed(&self, channel: ChannelId) -> usize {
+        self.machine.channel(channel).map_or(0, |state| state.unconfirmed())
+    }
+
     /// A consumer that notes what it is called with.
     pub(super) fn on_message(&self, label: &str) -> OnMessage {
         let (log, label) = (Rc::clone(&self.log), label.to_owned());
@@ -321,6 +393,24 @@ impl Pair {
             Event::Returned { channel, message } => {
                 Happened::Returned(channel.number, digest(message.body()))
             }
+            Event::Confirmed { channel } => {
+                let on_confirm = self.machine.channel(channel).unwrap().on_confirm().unwrap();
+                while let Some(confirm) = self.machine.next_confirm(channel) {
+                    (*on_confirm.borrow_mut())(&handle(channel), confirm);
+                }
+                return;
+            }
+            Event::AllConfirmed { channel, callback, result } => {
+                return callback(&handle(channel), result);
+            }
+            Event::Unconfirmed(mut unconfirmed) => {
+                let channel = &handle(unconfirmed.channel);
+                while let Some(tell) = unconfirmed.tell_next(channel) {
+                    tell();
+                }
+                return;
+            }
+            Event::Writable { channel } => Happened::Writable(channel.number),
             Event::Cancelled { channel, consumer_tag } => {
                 Happened::Cancelled(channel.number, consumer_tag.to_string())
             }

@@ -445,6 +445,21 @@ impl<'d> Play<'d> {
             Event::Returned { channel, message } => {
                 self.user.note("returned", channel.number, body(&message));
             }
+            Event::Confirmed { channel } => {
+                let on_confirm = self.machine.channel(channel).and_then(|c| c.on_confirm());
+                let Some(on_confirm) = on_confirm else { return };
+                while let Some(confirm) = self.machine.next_confirm(channel) {
+                    (*on_confirm.borrow_mut())(&handle(channel), confirm);
+                }
+            }
+            Event::AllConfirmed { channel, callback, result } => callback(&handle(channel), result),
+            Event::Unconfirmed(mut unconfirmed) => {
+                let channel = &handle(unconfirmed.channel);
+                while let Some(tell) = unconfirmed.tell_next(channel) {
+                    tell();
+                }
+            }
+            Event::Writable { .. } => {}
             Event::Cancelled { channel, consumer_tag } => {
                 let is_it = |c: &Consumer| c.channel == channel && c.tag == consumer_tag;
                 self.user.stop(is_it);

@@ -1,0 +1,174 @@
+//! Confirm mode, as a channel keeps it.
+
+use std::collections::VecDeque;
+
+use super::fingerprint::Fingerprint;
+use super::{Acknowledged, Confirm, Confirms, OnConfirm, OnConfirmed, Unconfirmed};
+use crate::channel::{Body, ChannelState, Completion, Outcome, ReturnedMessage};
+use crate::connection::{Event, Wire};
+use crate::error::{Error, Misuse, ProtocolError, PublishError};
+use crate::protocol::{BasicProperties, basic, confirm};
+
+/// How many publishes may be unresolved, and whether one was refused for it.
+pub(crate) struct Room {
+    limit: usize,
+    is_wanted: bool,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { limit: usize::MAX, is_wanted: false }
+    }
+}
+
+impl ChannelState {
+    /// Asks for confirm mode. The closures are taken only on success.
+    pub(crate) fn confirm_delivery(
+        &mut self,
+        wire: &mut Wire,
+        on_confirm: &mut Option<OnConfirm>,
+        completion: &mut Option<Completion>,
+    ) -> Result<(), Misuse> {
+        if self.confirms.is_some() {
+            return Err(Misuse::AlreadyConfirming);
+        }
+        self.request(wire, &confirm::Select {}, completion)?;
+        self.confirms = on_confirm.take().map(|on_confirm| Box::new(Confirms::new(on_confirm)));
+        Ok(())
+    }
+
+    /// The broker has agreed: what it says from now on is about numbered publishes.
+    pub(crate) fn confirms_selected(&mut self) {
+        if let Some(confirms) = &mut self.confirms {
+            confirms.is_selected = true;
+        }
+    }
+
+    /// Has `on_confirmed` called once all that was published so far is resolved. It is taken only
+    /// on success.
+    pub(crate) fn when_confirmed(
+        &mut self,
+        wire: &mut Wire,
+        on_confirmed: &mut Option<OnConfirmed>,
+    ) -> Result<(), Misuse> {
+        self.ensure_open()?;
+        let confirms = self.confirms.as_mut().ok_or(Misuse::NotConfirming)?;
+        on_confirmed.take().into_iter().for_each(|on_confirmed| confirms.wait(on_confirmed));
+        self.tell_waiters(&mut wire.events);
+        Ok(())
+    }
+
+    /// How many publishes are not resolved.
+    pub(crate) fn unconfirmed(&self) -> usize {
+        self.confirms.as_ref().map_or(0, |confirms| confirms.outstanding())
+    }
+
+    pub(crate) fn set_max_unconfirmed(&mut self, wire: &mut Wire, limit: usize) {
+        self.room.limit = limit;
+        self.tell_of_room(&mut wire.events);
+    }
+
+    /// Refuses a publish while too many are unresolved; gives the fingerprint of one that may come
+    /// back.
+    #[inline]
+    pub(crate) fn before_publish(
+        &mut self,
+        method: &basic::Publish<'_>,
+        properties: &BasicProperties<'_>,
+        body: &Body<'_>,
+    ) -> Result<Option<Fingerprint>, PublishError> {
+        let Some(confirms) = &self.confirms else { return Ok(None) };
+        if confirms.outstanding() >= self.room.limit {
+            self.room.is_wanted = true;
+            return Err(PublishError::TooManyUnconfirmed { limit: self.room.limit });
+        }
+        Ok(method.mandatory.then(|| {
+            Fingerprint::of(&method.exchange, &method.routing_key, properties, body.as_slice())
+        }))
+    }
+
+    /// Takes basic.ack or basic.nack of what was published here.
+    pub(crate) fn on_acknowledgement<'b>(
+        &mut self,
+        method: &'static str,
+        acked: bool,
+        delivery_tag: u64,
+        multiple: bool,
+    ) -> Result<Outcome<'b>, ProtocolError> {
+        let channel = self.id.number;
+        let unsent = self.requests.held_publishes() as u64;
+        let confirms = self.confirms.as_mut().filter(|confirms| confirms.is_selected);
+        let Some(confirms) = confirms else {
+            return Err(ProtocolError::UnexpectedMethod { channel, method });
+        };
+        match confirms.acknowledged(acked, delivery_tag, multiple, unsent) {
+            Acknowledged::News => Ok(Outcome::Event(Event::Confirmed { channel: self.id })),
+            Acknowledged::Stale => {
+                log::warn!("channel {channel}: {method} of {delivery_tag} came once more");
+                Ok(Outcome::Nothing)
+            }
+            Acknowledged::Unknown => {
+                Err(ProtocolError::UnknownDeliveryTag { channel, delivery_tag })
+            }
+        }
+    }
+
+    /// Notes which publish has come back.
+    pub(crate) fn note_return(&mut self, message: &ReturnedMessage<'_>) {
+        let confirms = self.confirms.as_mut().filter(|confirms| confirms.is_selected);
+        let (Some(confirms), Ok(properties)) = (confirms, message.properties()) else { return };
+        let basic::Return { exchange, routing_key, .. } = message.method();
+        let fingerprint = Fingerprint::of(exchange, routing_key, &properties, message.body());
+        if confirms.returned(fingerprint).is_none() {
+            log::warn!("channel {}: a message came back that was not published", self.id.number);
+        }
+    }
+
+    pub(crate) fn on_confirm(&self) -> Option<OnConfirm> {
+        self.confirms.as_ref().map(|confirms| confirms.on_confirm())
+    }
+
+    /// The next publish that the broker has said something about.
+    #[inline]
+    pub(crate) fn next_confirm(
+        &mut self,
+        events: &mut VecDeque<Event<'static>>,
+    ) -> Option<Confirm<'static>> {
+        let (sequence_number, outcome) = self.confirms.as_mut()?.next()?;
+        self.tell_waiters(events);
+        if self.room.is_wanted {
+            self.tell_of_room(events);
+        }
+        Some(Confirm { sequence_number, outcome })
+    }
+
+    fn tell_waiters(&mut self, events: &mut VecDeque<Event<'static>>) {
+        let channel = self.id;
+        while let Some((callback, summary)) =
+            self.confirms.as_mut().and_then(|confirms| confirms.take_ready())
+        {
+            events.push_back(Event::AllConfirmed { channel, callback, result: Ok(summary) });
+        }
+    }
+
+    /// There is room again when no more than half of the limit is unresolved, so that a publisher
+    /// is not called for every single place.
+    fn tell_of_room(&mut self, events: &mut VecDeque<Event<'static>>) {
+        if self.room.is_wanted && self.unconfirmed() <= self.room.limit / 2 {
+            self.room.is_wanted = false;
+            events.push_back(Event::Writable { channel: self.id });
+        }
+    }
+
+    /// The channel has ended: what is not resolved is lost.
+    pub(crate) fn lose_unconfirmed(
+        &mut self,
+        error: &Error,
+        events: &mut VecDeque<Event<'static>>,
+    ) {
+        if let Some(confirms) = self.confirms.take() {
+            let unconfirmed = Unconfirmed::new(self.id, error.clone(), confirms);
+            events.push_back(Event::Unconfirmed(Box::new(unconfirmed)));
+        }
+    }
+}
