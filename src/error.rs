@@ -211,6 +211,13 @@ pub enum HandshakeError {
         /// The broker's list, separated by spaces.
         offered: String,
     },
+    /// The credentials had nothing to say to the broker: see
+    /// [`SaslAnswer::fail`](crate::SaslAnswer::fail).
+    #[error("no credentials: {reason}")]
+    NoCredentials {
+        /// Why not.
+        reason: String,
+    },
     /// The server does not speak AMQP (pika's `IncompatibleProtocolError`).
     #[error("the server does not speak AMQP: its first bytes are {received:?}")]
     NotAmqp {
@@ -225,7 +232,7 @@ pub enum HandshakeError {
     TimedOut {
         /// How far the handshake had come.
         phase: Phase,
-        /// The limit (`stack_timeout`).
+        /// The limit: `stack_timeout`, or the `timeout` of the workflow.
         limit: Duration,
     },
     /// The broker asks for limits below what AMQP or this client needs.

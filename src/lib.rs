@@ -92,8 +92,8 @@ pub use channel::{
     ReturnedMessage,
 };
 pub use connection::{
-    Connection, ConnectionCallbacks, ConnectionParameters, ConnectionWorkflow, Heartbeat,
-    PlainCredentials, TcpOptions,
+    AmqPlainCredentials, Connection, ConnectionCallbacks, ConnectionParameters, ConnectionWorkflow,
+    Credentials, ExternalCredentials, Heartbeat, PlainCredentials, SaslAnswer, TcpOptions,
 };
 pub use error::*;
 pub use io_services::{

@@ -68,13 +68,14 @@ impl Session {
                 let calls = callbacks.into_iter().map(|call| || call(channel, error.clone()));
                 self.call_each(core, calls);
             }
+            Event::Challenged(challenge) => self.challenged(core, challenge),
             Event::Opened => {
-                let workflow = self.workflow.take();
+                let (workflow, on_challenge) = (self.workflow.take(), self.take_on_challenge());
                 let on_open = self.callbacks.borrow_mut().on_open.take();
                 if let Some(on_open) = on_open {
                     self.call(core, || on_open(&self.connection()));
                 }
-                self.call(core, || drop(workflow));
+                self.call(core, || drop((workflow, on_challenge)));
             }
             Event::Closed { error, was_open } => self.closed(core, error, was_open),
             Event::Released(closures) => self.call(core, || drop(closures)),
@@ -131,6 +132,8 @@ impl Session {
     fn closed(&self, core: &LoopCore, mut error: Error, was_open: bool) {
         self.write();
         self.take_down();
+        let on_challenge = self.take_on_challenge();
+        self.call(core, || drop(on_challenge));
         if !was_open {
             match self.try_next(error) {
                 Ok(()) => return,

@@ -10,7 +10,18 @@ use crate::channel::{
 use crate::error::{Error, Result};
 use crate::protocol::{Method, ShortStr};
 
+/// What the broker asks of the client's credentials.
+#[derive(Debug)]
+pub(crate) enum Challenge {
+    /// To begin. `Machine::choose` is told the mechanism, then `Machine::respond` the response.
+    Start,
+    /// To go on: `Machine::respond` is told the response.
+    Secure(Vec<u8>),
+}
+
 pub(crate) enum Event<'b> {
+    /// The broker waits for the client to authenticate.
+    Challenged(Challenge),
     /// The connection is open.
     Opened,
     /// The connection has ended, before it was open or after.

@@ -1,12 +1,21 @@
 //! From the protocol header to OpenOk.
 
-use super::event::Event;
+use std::sync::Arc;
+
+use super::credentials::Credentials;
+use super::event::{Challenge, Event};
 use super::heartbeat::Pulse;
 use super::machine::{Limit, Machine, State};
 use super::parameters::ConnectionParameters;
 use super::tuning::Limits;
 use crate::error::{Closed, Error, HandshakeError, Party, Phase, ProtocolError};
-use crate::protocol::{FieldTable, FieldValue, PROTOCOL_HEADER, connection, reply_code};
+use crate::protocol::{FieldTable, FieldValue, LongStr, PROTOCOL_HEADER, connection, reply_code};
+
+/// What the broker waits for while it authenticates the client.
+pub(super) enum Due {
+    StartOk { offered: String, mechanism: String },
+    SecureOk,
+}
 
 impl Machine {
     /// The stream is connected: starts the handshake, which is to be done within the limit.
@@ -24,6 +33,12 @@ impl Machine {
     ) -> Result<(), ProtocolError> {
         match (phase, method) {
             (Phase::Protocol, connection::Method::Start(start)) => self.on_start(start),
+            (Phase::Authentication, _) if self.due.is_some() => return Err(unexpected),
+            (Phase::Authentication, connection::Method::Secure(secure)) => {
+                self.due = Some(Due::SecureOk);
+                let challenge = Challenge::Secure(secure.challenge.as_bytes().to_vec());
+                self.wire.events.push_back(Event::Challenged(challenge));
+            }
             (Phase::Authentication, connection::Method::Tune(tune)) => self.on_tune(&tune),
             (Phase::Open, connection::Method::OpenOk(_)) => {
                 self.state = State::Open;
@@ -42,19 +57,58 @@ impl Machine {
             return self.finish(HandshakeError::ProtocolVersion(version).into());
         }
         let offered = String::from_utf8_lossy(start.mechanisms.as_bytes()).into_owned();
-        let mechanism = self.parameters.credentials().mechanism();
-        if !offered.split(' ').any(|offer| offer == mechanism) {
-            return self.finish(HandshakeError::NoCommonMechanism { offered }.into());
-        }
         self.server_properties = start.server_properties.into_owned();
-        let start_ok = connection::StartOk {
-            client_properties: client_properties(&self.parameters),
-            mechanism: mechanism.into(),
-            response: self.parameters.credentials().response(),
-            locale: self.parameters.locale().to_owned().into(),
-        };
         self.state = State::Handshake(Phase::Authentication);
-        self.wire.tell(0, &start_ok);
+        self.due = Some(Due::StartOk { offered, mechanism: String::new() });
+        self.wire.events.push_back(Event::Challenged(Challenge::Start));
+    }
+
+    /// Whom the client says it is.
+    pub(crate) fn credentials(&self) -> Arc<dyn Credentials> {
+        self.parameters.shared_credentials()
+    }
+
+    /// Whether the broker waits for [`respond`](Self::respond).
+    pub(crate) fn awaits_response(&self) -> bool {
+        self.due.is_some() && matches!(self.state, State::Handshake(_))
+    }
+
+    /// The mechanism that the client has. False: the broker does not, and it is over.
+    pub(crate) fn choose(&mut self, ours: &str) -> bool {
+        let (Some(Due::StartOk { offered, mechanism }), State::Handshake(_)) =
+            (&mut self.due, &self.state)
+        else {
+            return false;
+        };
+        // A name that is too long to be sent is that of no mechanism.
+        if ours.len() > 255 || !offered.split(' ').any(|offer| offer == ours) {
+            let offered = std::mem::take(offered);
+            self.finish(HandshakeError::NoCommonMechanism { offered }.into());
+            return false;
+        }
+        ours.clone_into(mechanism);
+        true
+    }
+
+    /// What the client says to the broker's challenge.
+    pub(crate) fn respond(&mut self, response: Vec<u8>) {
+        if !self.awaits_response() {
+            return;
+        }
+        let response = LongStr::from(response);
+        match self.due.take() {
+            Some(Due::StartOk { mechanism, .. }) => {
+                let client_properties = client_properties(&self.parameters);
+                let locale = self.parameters.locale().to_owned().into();
+                let mechanism = mechanism.into();
+                self.wire.tell(
+                    0,
+                    &connection::StartOk { client_properties, mechanism, response, locale },
+                );
+            }
+            Some(Due::SecureOk) => self.wire.tell(0, &connection::SecureOk { response }),
+            None => {}
+        }
     }
 
     fn on_tune(&mut self, tune: &connection::Tune) {

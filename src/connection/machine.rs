@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::channels::Channels;
 use super::event::Event;
+use super::handshake::Due;
 use super::heartbeat::{Beat, Pulse};
 use super::input::Input;
 use super::output::Output;
@@ -55,6 +56,8 @@ pub(crate) struct Machine {
     pub(super) server_properties: FieldTable<'static>,
     /// Within which the peer must have got through the handshake, or answered Close.
     pub(super) limit: Option<Limit>,
+    /// What the broker waits for, from the credentials.
+    pub(super) due: Option<Due>,
     /// From Tune on, if there are to be heartbeats.
     pub(super) pulse: Option<Pulse>,
     /// When something last came.
@@ -70,6 +73,7 @@ impl Machine {
             wire: Wire::new(),
             server_properties: FieldTable::default(),
             limit: None,
+            due: None,
             pulse: None,
             heard: None,
             channels: Channels::default(),

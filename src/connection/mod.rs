@@ -1,6 +1,7 @@
 //! One AMQP connection as a state machine without I/O: bytes in, bytes out, deadlines, what
 //! happened. And the driver that calls the user's closures, and the user's handle.
 
+mod authenticating;
 mod callbacks;
 mod channels;
 mod closing;
@@ -17,6 +18,7 @@ mod machine;
 mod output;
 mod parameters;
 mod receiving;
+mod sasl;
 mod session;
 mod tcp_options;
 #[cfg(test)]
@@ -27,7 +29,9 @@ mod wire;
 mod workflow;
 
 pub use callbacks::ConnectionCallbacks;
-pub use credentials::PlainCredentials;
+pub use credentials::{AmqPlainCredentials, Credentials, ExternalCredentials, PlainCredentials};
+#[cfg(any(test, fuzzing))]
+pub(crate) use event::Challenge;
 pub(crate) use event::Event;
 pub use handle::Connection;
 pub use heartbeat::Heartbeat;
@@ -37,6 +41,7 @@ pub(crate) use machine::Limit;
 pub(crate) use machine::Machine;
 pub(crate) use output::{BY_REFERENCE, Output};
 pub use parameters::ConnectionParameters;
+pub use sasl::SaslAnswer;
 pub(crate) use session::Session;
 pub use tcp_options::TcpOptions;
 pub(crate) use wire::Wire;

@@ -1,8 +1,9 @@
 //! What a connection is to be: where, as whom, within which limits.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::credentials::PlainCredentials;
+use super::credentials::{Credentials, PlainCredentials};
 use super::heartbeat::Heartbeat;
 use super::tcp_options::TcpOptions;
 use crate::error::ParametersError;
@@ -28,14 +29,14 @@ pub(crate) const FRAME_MAX_MAXIMUM: u32 = 131_072;
 /// parameters.set_channel_max(100)?;
 /// # Ok::<(), haypile::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct ConnectionParameters {
     host: String,
     /// `None` is the port of the scheme.
     port: Option<u16>,
     tls: bool,
     virtual_host: String,
-    credentials: PlainCredentials,
+    credentials: Arc<dyn Credentials>,
     channel_max: u16,
     frame_max: u32,
     heartbeat: Heartbeat,
@@ -58,7 +59,7 @@ impl Default for ConnectionParameters {
             port: None,
             tls: false,
             virtual_host: "/".into(),
-            credentials: PlainCredentials::default(),
+            credentials: Arc::new(PlainCredentials::default()),
             channel_max: u16::MAX,
             frame_max: FRAME_MAX_MAXIMUM,
             heartbeat: Heartbeat::default(),
@@ -102,8 +103,12 @@ impl ConnectionParameters {
     }
 
     /// Who the client says it is. Default `guest`.
-    pub fn credentials(&self) -> &PlainCredentials {
-        &self.credentials
+    pub fn credentials(&self) -> &dyn Credentials {
+        &*self.credentials
+    }
+
+    pub(crate) fn shared_credentials(&self) -> Arc<dyn Credentials> {
+        Arc::clone(&self.credentials)
     }
 
     /// The highest channel number to agree to. Default 65535.
@@ -198,8 +203,8 @@ impl ConnectionParameters {
     }
 
     /// Sets who the client says it is.
-    pub fn set_credentials(&mut self, credentials: PlainCredentials) -> &mut Self {
-        self.credentials = credentials;
+    pub fn set_credentials(&mut self, credentials: impl Credentials) -> &mut Self {
+        self.credentials = Arc::new(credentials);
         self
     }
 
@@ -363,7 +368,7 @@ mod tests {
         ) -> &'static str {
             let mut parameters = ConnectionParameters::default();
             let error = set(&mut parameters).expect("it is refused");
-            assert_eq!(parameters, ConnectionParameters::default());
+            assert_eq!(format!("{parameters:?}"), format!("{:?}", ConnectionParameters::default()));
             match error {
                 ParametersError::Invalid { name, .. } => name,
                 other => panic!("{other}"),

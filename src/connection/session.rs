@@ -9,6 +9,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::authenticating::Authentication;
 use super::callbacks::ConnectionCallbacks;
 use super::handle::Connection;
 use super::input::Input;
@@ -33,6 +34,7 @@ pub(crate) struct Session {
     pub(super) callbacks: RefCell<ConnectionCallbacks>,
     /// Until the connection is open. Dropping it abandons it.
     pub(super) workflow: RefCell<Option<Workflow>>,
+    pub(super) authentication: RefCell<Authentication>,
     stream: RefCell<Option<Rc<Stream>>>,
     /// Bytes that have come and are not parsed: a cut frame, or what a panic left.
     tail: RefCell<Vec<u8>>,
@@ -59,6 +61,7 @@ impl Session {
             machine: RefCell::new(Machine::waiting()),
             callbacks: RefCell::new(callbacks),
             workflow: RefCell::default(),
+            authentication: RefCell::default(),
             stream: RefCell::default(),
             tail: RefCell::default(),
             timer: Cell::new(None),
@@ -372,8 +375,7 @@ impl LoopSession for Session {
     fn abandon(&self) {
         self.take_down();
         // The user's closures drop with nothing borrowed: they may look at their connection.
-        let workflow = self.workflow.take();
-        drop(workflow);
+        drop((self.workflow.take(), self.take_on_challenge()));
         let mut machine = Machine::waiting();
         machine.abandoned();
         drop(self.machine.replace(machine));

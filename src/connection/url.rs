@@ -6,7 +6,7 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use super::credentials::PlainCredentials;
+use super::credentials::{AmqPlainCredentials, ExternalCredentials, PlainCredentials};
 use super::heartbeat::Heartbeat;
 use super::parameters::ConnectionParameters;
 use crate::error::ParametersError;
@@ -17,8 +17,13 @@ impl FromStr for ConnectionParameters {
     /// Reads `amqp://user:password@host:port/vhost?key=value`. Everything but the scheme may be
     /// left out; user, password, host and virtual host are percent-decoded. No path means the
     /// virtual host `/`, a path of `/` alone the virtual host with the empty name, as RabbitMQ's
-    /// URI specification says. Keys: `channel_max`, `frame_max`, `heartbeat` (seconds, to negotiate;
-    /// 0 for none), `locale`, `socket_timeout`, `stack_timeout` (seconds).
+    /// URI specification says. Keys, each at most once:
+    ///
+    /// - `auth_mechanism`: `plain` (the default), `amqplain`, or `external` with no user name;
+    /// - `connection_attempts`, `retry_delay` (seconds), `socket_timeout` (seconds),
+    ///   `stack_timeout` (seconds), `blocked_connection_timeout` (seconds);
+    /// - `channel_max`, `frame_max`, `heartbeat` (seconds, to negotiate; 0 for none);
+    /// - `connection_name`, `locale`.
     ///
     /// # Errors
     /// [`Error::Parameters`](crate::Error::Parameters) for what cannot be read, for an unknown or
@@ -47,11 +52,8 @@ fn parse(text: &str) -> Result<ConnectionParameters, ParametersError> {
     if let Some(port) = url.port() {
         parameters.set_port(port);
     }
-    if !url.username().is_empty() || url.password().is_some() {
-        let username = decode("user name", url.username())?;
-        let password = decode("password", url.password().unwrap_or(""))?;
-        parameters.set_credentials(PlainCredentials::new(username, password));
-    }
+    let mechanism = set_query(&mut parameters, &url)?;
+    set_credentials(&mut parameters, &url, &mechanism)?;
     if let Some(virtual_host) = url.path().strip_prefix('/') {
         if virtual_host.contains('/') {
             return Err(unreadable(
@@ -60,17 +62,52 @@ fn parse(text: &str) -> Result<ConnectionParameters, ParametersError> {
         }
         parameters.set_virtual_host(decode("virtual host", virtual_host)?)?;
     }
-    set_query(&mut parameters, &url)?;
     if parameters.is_tls() {
         return Err(unreadable("amqps needs TLS, which is not supported yet"));
     }
     Ok(parameters)
 }
 
-fn set_query(parameters: &mut ConnectionParameters, url: &Url) -> Result<(), ParametersError> {
+fn set_credentials(
+    parameters: &mut ConnectionParameters,
+    url: &Url,
+    mechanism: &str,
+) -> Result<(), ParametersError> {
+    let userinfo = match (url.username(), url.password()) {
+        ("", None) => None,
+        (username, password) => Some((
+            decode("user name", username)?,
+            decode("password", password.unwrap_or_default())?,
+        )),
+    };
+    let guest = || ("guest".to_owned(), "guest".to_owned());
+    if mechanism.eq_ignore_ascii_case("PLAIN") {
+        let (username, password) = userinfo.unwrap_or_else(guest);
+        parameters.set_credentials(PlainCredentials::new(username, password));
+    } else if mechanism.eq_ignore_ascii_case("AMQPLAIN") {
+        let (username, password) = userinfo.unwrap_or_else(guest);
+        parameters.set_credentials(AmqPlainCredentials::new(username, password));
+    } else if mechanism.eq_ignore_ascii_case("EXTERNAL") {
+        if userinfo.is_some() {
+            return Err(unreadable("EXTERNAL has no use for its user name and password"));
+        }
+        parameters.set_credentials(ExternalCredentials);
+    } else {
+        return Err(unreadable(format!("unknown auth_mechanism {mechanism:?}")));
+    }
+    Ok(())
+}
+
+/// Gives the SASL mechanism.
+fn set_query(parameters: &mut ConnectionParameters, url: &Url) -> Result<String, ParametersError> {
+    let mut mechanism = "PLAIN".to_owned();
     let mut seen = Vec::new();
     for (key, value) in url.query_pairs() {
         match &*key {
+            "auth_mechanism" => {
+                mechanism = value.into_owned();
+                &mut *parameters
+            }
             "blocked_connection_timeout" => {
                 parameters.set_blocked_connection_timeout(Some(seconds(&key, &value)?))
             }
@@ -93,7 +130,7 @@ fn set_query(parameters: &mut ConnectionParameters, url: &Url) -> Result<(), Par
         }
         seen.push(key);
     }
-    Ok(())
+    Ok(mechanism)
 }
 
 fn unreadable(reason: impl Into<String>) -> ParametersError {
@@ -121,6 +158,7 @@ fn seconds(key: &str, value: &str) -> Result<Duration, ParametersError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connection::sasl::answered_at_once;
 
     fn read(text: &str) -> ConnectionParameters {
         text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
@@ -133,9 +171,30 @@ mod tests {
             .to_string()
     }
 
+    /// The mechanism, and what the broker is told.
+    fn credentials(text: &str) -> (String, Vec<u8>) {
+        let parameters = read(text);
+        let credentials = parameters.credentials();
+        let answered = answered_at_once(|answer| credentials.start(answer));
+        (credentials.mechanism().to_owned(), answered.unwrap().unwrap().octets)
+    }
+
+    #[test]
+    fn the_mechanism_is_a_key() {
+        assert_eq!(credentials("amqp://?auth_mechanism=external"), ("EXTERNAL".into(), vec![]));
+        let (mechanism, response) = credentials("amqp://me:it@h?auth_mechanism=AmqPlain");
+        assert_eq!(mechanism, "AMQPLAIN");
+        assert!(response.starts_with(b"\x05LOGINS\0\0\0\x02me"));
+        assert_eq!(credentials("amqp://me:it@h?auth_mechanism=plain").0, "PLAIN");
+        assert!(refusal("amqp://h?auth_mechanism=GSSAPI").contains("GSSAPI"));
+        assert!(refusal("amqp://me:it@h?auth_mechanism=external").contains("EXTERNAL"));
+    }
+
     #[test]
     fn every_part_may_be_left_out() {
-        assert_eq!(read("amqp://"), ConnectionParameters::default());
+        let default = format!("{:?}", ConnectionParameters::default());
+        assert_eq!(format!("{:?}", read("amqp://")), default);
+        assert_eq!(credentials("amqp://"), ("PLAIN".into(), b"\0guest\0guest".to_vec()));
         assert_eq!(read("amqp://h").host(), "h");
         assert_eq!((read("amqp://h").port(), read("amqp://h:1").port()), (5672, 1));
     }
@@ -153,7 +212,12 @@ mod tests {
     #[test]
     fn parts_are_percent_decoded() {
         let parameters = read("amqp://us%65r:p%40ss%3A@%68ost:10000/v%68ost");
-        assert_eq!(parameters.credentials(), &PlainCredentials::new("user", "p@ss:"));
+        let plain = |response: &[u8]| ("PLAIN".to_owned(), response.to_vec());
+        let url = "amqp://us%65r:p%40ss%3A@h";
+        assert_eq!(credentials(url), plain(b"\0user\0p@ss:"));
+        assert_eq!(credentials("amqp://user@h"), plain(b"\0user\0"));
+        assert_eq!(credentials("amqp://user:@h"), plain(b"\0user\0"));
+        assert_eq!(credentials("amqp://:password@h"), plain(b"\0\0password"));
         assert_eq!(parameters.host(), "host");
         assert_eq!(parameters.virtual_host(), "vhost");
     }

@@ -1,7 +1,9 @@
 //! What the loop knows of a connection.
 
+use std::any::Any;
+
 /// A connection, as its loop sees it. The loop owns it from `adopt` to `release`.
-pub(crate) trait LoopSession {
+pub(crate) trait LoopSession: Any {
     /// Writes the output that waits. Called at the end of the batch in which the session was
     /// marked dirty, with nothing borrowed. It may mark any session again, also itself.
     fn flush(&self);

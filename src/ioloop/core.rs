@@ -378,6 +378,11 @@ impl LoopCore {
         self.sessions.borrow_mut().remove(key.0)
     }
 
+    /// That session, if the loop still owns it.
+    pub(crate) fn session(&self, key: SessionKey) -> Option<Rc<dyn LoopSession>> {
+        self.sessions.borrow().get(key.0).cloned()
+    }
+
     pub(crate) fn has_sessions(&self) -> bool {
         !self.sessions.borrow().is_empty()
     }

@@ -308,7 +308,7 @@ fn a_method_out_of_turn_is_503() {
             let in_turn = matches!(
                 (phase, *method),
                 (Phase::Protocol, "connection.start")
-                    | (Phase::Authentication, "connection.tune")
+                    | (Phase::Authentication, "connection.tune" | "connection.secure")
                     | (Phase::Open, "connection.open-ok")
             );
             if in_turn {

@@ -20,4 +20,5 @@ mod pair;
 mod publish;
 mod replies;
 mod requests;
+mod sasl;
 mod tune;

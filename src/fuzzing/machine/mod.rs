@@ -18,7 +18,7 @@ use self::script::{Op, Script};
 use self::user::{Consumer, Note, User, body, digest};
 use super::memory::Watch;
 use crate::channel::{Body, Channel, ChannelId, ChannelState};
-use crate::connection::{ConnectionParameters, Event, Input, Limit, Machine, Wire};
+use crate::connection::{Challenge, ConnectionParameters, Event, Input, Limit, Machine, Wire};
 use crate::error::{Misuse, PublishError, StreamLost};
 use crate::protocol::{
     BasicProperties, EncodeMethod, FieldTable, basic, channel, connection, encode_content_header,
@@ -427,6 +427,12 @@ impl<'d> Play<'d> {
     fn tell(&mut self, event: Event<'_>) {
         let handle = |id| Channel::new(Weak::new(), id);
         match event {
+            Event::Challenged(Challenge::Start) => {
+                if self.machine.choose("PLAIN") {
+                    self.machine.respond(b"\0guest\0guest".to_vec());
+                }
+            }
+            Event::Challenged(Challenge::Secure(challenge)) => self.machine.respond(challenge),
             Event::Opened => {
                 self.user.opened += 1;
                 self.user.note("opened", 0, 0);
