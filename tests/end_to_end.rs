@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use haypile::{BasicProperties, Channel, Closed, Error, Party, Result, basic, exchange, queue, tx};
-use support::{Host, Log, broker, every_host};
+use support::{Host, Log, broker, every_host, publish, with_queue};
 
 every_host!(
     a_hundred_thousand_messages_come_back_in_order,
@@ -37,20 +37,6 @@ fn assert_clean(ended: &Error) {
 
 fn done(channel: &Channel) {
     channel.connection().close(200, "the test is done").expect("the connection is open");
-}
-
-/// Declares a queue of this connection's own, and goes on with its name.
-fn with_queue(channel: &Channel, then: impl FnOnce(&Channel, String) + 'static) {
-    let declare = queue::Declare { exclusive: true, ..Default::default() };
-    let declared = |channel: &Channel, declared: Result<queue::DeclareOk<'static>>| {
-        then(channel, declared.expect("the queue is declared").queue.to_string());
-    };
-    channel.queue_declare(declare, declared).expect("the channel is open");
-}
-
-fn publish(channel: &Channel, queue: &str, body: impl Into<haypile::Body<'static>>) {
-    let to = basic::Publish { routing_key: queue.into(), ..Default::default() };
-    channel.basic_publish(to, &BasicProperties::default(), body).expect("the channel is open");
 }
 
 fn a_hundred_thousand_messages_come_back_in_order<H: Host>() {

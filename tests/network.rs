@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use haypile::protocol::FrameKind;
 use haypile::{
-    BasicProperties, Channel, ConnectError, ConnectionCallbacks, ConnectionParameters, Delivery,
-    Error, HandshakeError, Heartbeat, IoError, Phase, Result, StreamLost, basic, queue,
+    Channel, ConnectError, ConnectionCallbacks, ConnectionParameters, Delivery, Error,
+    HandshakeError, Heartbeat, IoError, Phase, Result, StreamLost, basic, queue,
 };
 use support::forward::{End, Forward, Pace, Toward, Verdict};
-use support::{Host, Lag, broker, close, every_host};
+use support::{Host, Lag, broker, close, every_host, publish, with_queue};
 
 every_host!(
     a_connection_that_ends_in_the_handshake,
@@ -143,11 +143,6 @@ fn when_it_has(channel: &Channel, name: String, count: u32, then: impl FnOnce(&C
     channel.queue_declare(declare, declared).expect("open");
 }
 
-fn publish(channel: &Channel, queue: &str, body: &str) {
-    let to = basic::Publish { routing_key: queue.into(), ..Default::default() };
-    channel.basic_publish(to, &BasicProperties::default(), body).expect("open");
-}
-
 /// Ends the connection in the middle of so manieth frame that goes that way with a body in it.
 fn end_in_body(forward: &Forward, end: End, toward: Toward, number: usize) {
     let mut bodies = 0;
@@ -170,7 +165,7 @@ fn a_connection_that_ends_in_a_delivery<H: Host>() {
         let told = Rc::new(Cell::new(0));
         let tell = Rc::clone(&told);
         let ended = support::on_channel(&H::new(), through(&forward), move |channel| {
-            (0..10).for_each(|number| publish(channel, &name, &format!("message {number}")));
+            (0..10).for_each(|number| publish(channel, &name, format!("message {number}")));
             let consume = basic::Consume { queue: name.as_str().into(), ..Default::default() };
             let on_message = move |_: &Channel, delivery: &Delivery<'_>| {
                 let number = tell.get();
@@ -235,7 +230,7 @@ fn a_half_open_connection_that_publishes<H: Host>() {
     let body = "x".repeat(1 << 20);
     half_open::<H>(move |channel| {
         if channel.is_open() {
-            publish(channel, "nowhere", &body);
+            publish(channel, "nowhere", body.as_str());
         }
     });
 }
@@ -251,11 +246,9 @@ fn a_slow_network<H: Host>() {
         forward.pace(Toward::Client, pace);
         forward.pace(Toward::Broker, pace);
         let ended = support::on_channel(&H::new(), through(&forward), |channel| {
-            let declare = queue::Declare { exclusive: true, ..Default::default() };
-            let declared = |channel: &Channel, declared: Result<queue::DeclareOk<'static>>| {
-                let queue = declared.expect("declared").queue.to_string();
+            with_queue(channel, |channel, queue| {
                 let body = "slow ".repeat(1000);
-                publish(channel, &queue, &body);
+                publish(channel, &queue, body.as_str());
                 let get = basic::Get { queue: queue.into(), no_ack: true };
                 let got = move |channel: &Channel, got: Result<Option<haypile::GetMessage<'_>>>| {
                     let got = got.expect("an answer").expect("a message");
@@ -263,8 +256,7 @@ fn a_slow_network<H: Host>() {
                     close(&channel.connection());
                 };
                 channel.basic_get(get, got).expect("open");
-            };
-            channel.queue_declare(declare, declared).expect("open");
+            });
         });
         assert!(matches!(ended, Error::ConnectionClosed(_)), "{pace:?}: {ended}");
     }

@@ -3,17 +3,20 @@
 
 mod support;
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use haypile::{
-    BasicProperties, Channel, Delivery, Error, Heartbeat, Result, Services, basic, queue,
+    BasicProperties, Channel, Confirm, Delivery, Error, Heartbeat, PublishOutcome, Result,
+    Services, basic, queue,
 };
-use support::{BrokerControl, Host, Lag, broker, close, every_host};
+use support::{BrokerControl, Host, Lag, broker, close, every_host, publish, with_queue};
 
 every_host!(
-    a_broker_that_is_killed_at_rest,
+    a_broker_that_is_killed_amid_confirmed_publishes,
     a_broker_that_is_paused_at_rest,
     a_broker_that_is_paused_while_we_publish,
     a_broker_that_is_paused_while_we_consume,
@@ -43,11 +46,122 @@ fn outage<H: Host, R>(action: &str, session: impl FnOnce(Cue) -> R) -> (R, Insta
     outcome
 }
 
-fn a_broker_that_is_killed_at_rest<H: Host>() {
+/// Each publish is confirmed or lost, once, whatever becomes of the broker; and what was confirmed
+/// is there when the broker is back.
+fn a_broker_that_is_killed_amid_confirmed_publishes<H: Host>() {
+    const MESSAGES: usize = 100_000;
+    const KILLED_AT: usize = 20_000;
+    let queue = format!("haypile-outage-{}-{}", std::process::id(), H::UNWINDS);
+    let fates = Rc::new(RefCell::new(vec![None; MESSAGES]));
+
+    let (name, told) = (queue.clone(), Rc::clone(&fates));
     let (ended, _) = outage::<H, _>("kill", |cue| {
-        support::on_channel(&H::new(), broker(), move |_| cue.send(()).expect("somebody waits"))
+        support::on_channel(&H::new(), broker(), move |channel| {
+            let declare =
+                queue::Declare { queue: name.clone().into(), durable: true, ..Default::default() };
+            channel.queue_declare(declare, |_, ok| drop(ok.expect("declared"))).expect("open");
+            let mut confirmed = 0;
+            let on_confirm = move |_: &Channel, confirm: Confirm<'_>| {
+                let fate = match confirm.outcome {
+                    PublishOutcome::Acked => Fate::Confirmed,
+                    PublishOutcome::Lost(_) => Fate::Lost,
+                    ref other => panic!("{other:?}"),
+                };
+                let index = confirm.sequence_number as usize - 1;
+                let before = told.borrow_mut()[index].replace(fate);
+                assert_eq!(before, None, "publish {index} was told before");
+                confirmed += usize::from(fate == Fate::Confirmed);
+                if confirmed == KILLED_AT && fate == Fate::Confirmed {
+                    cue.send(()).expect("somebody waits");
+                }
+            };
+            let selected = |_: &Channel, ok: Result<()>| ok.expect("confirm mode");
+            channel.confirm_delivery(on_confirm, selected).expect("open");
+            publish_all(channel, name, 0, MESSAGES);
+        })
     });
     assert!(matches!(ended, Error::StreamLost(_)), "{ended}");
+
+    let fates = fates.take();
+    let kept = drain::<H>(queue, MESSAGES);
+    let count = |fate, there| {
+        let alike = fates.iter().zip(&kept).filter(|alike| *alike == (&Some(fate), &there));
+        alike.count()
+    };
+    println!(
+        "of {MESSAGES}: {} confirmed, {} of them gone; {} lost, {} of them there",
+        count(Fate::Confirmed, true),
+        count(Fate::Confirmed, false),
+        count(Fate::Lost, true) + count(Fate::Lost, false),
+        count(Fate::Lost, true),
+    );
+    assert!(!fates.contains(&None), "some were never told");
+    assert_eq!(count(Fate::Confirmed, false), 0, "confirmed, and gone");
+    assert!(count(Fate::Confirmed, true) >= KILLED_AT);
+    assert!(fates.contains(&Some(Fate::Lost)), "it was killed too late");
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fate {
+    Confirmed,
+    Lost,
+}
+
+/// Publishes persistent messages, each with its number, a thousand in each turn of the loop.
+fn publish_all(channel: &Channel, queue: String, first: usize, end: usize) {
+    let properties = BasicProperties { delivery_mode: Some(2), ..Default::default() };
+    for number in first..end.min(first + 1000) {
+        let to = basic::Publish { routing_key: queue.as_str().into(), ..Default::default() };
+        channel.basic_publish(to, &properties, number.to_string()).expect("open");
+    }
+    if first + 1000 < end {
+        let (again, services) = (channel.clone(), channel.connection().services());
+        let services = services.expect("the connection is open");
+        services.add_callback(move || publish_all(&again, queue, first + 1000, end));
+    }
+}
+
+/// Takes everything out of the queue and deletes it. Gives which of so many numbers were in it.
+fn drain<H: Host>(queue: String, numbers: usize) -> Vec<bool> {
+    let kept = Rc::new(RefCell::new(vec![false; numbers]));
+    let keep = Rc::clone(&kept);
+    let ended = support::on_channel(&H::new(), broker(), move |channel| {
+        let name = queue.clone();
+        let declare = queue::Declare {
+            queue: queue.into(),
+            durable: true,
+            passive: true,
+            ..Default::default()
+        };
+        let declared = move |channel: &Channel, declared: Result<queue::DeclareOk<'static>>| {
+            let mut left = declared.expect("it is durable").message_count;
+            let queue = name.clone();
+            let on_message = move |channel: &Channel, delivery: &Delivery<'_>| {
+                let number = std::str::from_utf8(delivery.body()).expect("digits").parse::<usize>();
+                let before =
+                    std::mem::replace(&mut keep.borrow_mut()[number.expect("digits")], true);
+                assert!(!before, "it is there twice");
+                left -= 1;
+                if left == 0 {
+                    let delete =
+                        queue::Delete { queue: queue.as_str().into(), ..Default::default() };
+                    let deleted = |channel: &Channel, deleted: Result<queue::DeleteOk>| {
+                        assert_eq!(deleted.expect("deleted").message_count, 0);
+                        close(&channel.connection());
+                    };
+                    channel.queue_delete(delete, deleted).expect("open");
+                }
+            };
+            let consume = basic::Consume { queue: name.into(), no_ack: true, ..Default::default() };
+            let started = |_: &Channel, started: Result<basic::ConsumeOk<'static>>| {
+                started.expect("consuming");
+            };
+            channel.basic_consume(consume, on_message, started).expect("open");
+        };
+        channel.queue_declare(declare, declared).expect("open");
+    });
+    assert!(matches!(ended, Error::ConnectionClosed(_)), "{ended}");
+    kept.take()
 }
 
 /// Pauses the broker while `work` is under way; it is given up within two heartbeat intervals.
@@ -78,10 +192,8 @@ fn a_broker_that_is_paused_while_we_publish<H: Host>() {
     paused::<H>(|channel, services| {
         let (channel, body) = (channel.clone(), vec![0; 4096]);
         services.call_every(Duration::from_millis(1), move || {
-            // Routed to no queue.
-            let to = basic::Publish { routing_key: "nowhere".into(), ..Default::default() };
             if channel.is_open() {
-                channel.basic_publish(to, &BasicProperties::default(), &body[..]).expect("open");
+                publish(&channel, "nowhere", &body[..]);
             }
         });
     });
@@ -90,23 +202,17 @@ fn a_broker_that_is_paused_while_we_publish<H: Host>() {
 /// A few messages that are put back as soon as they come.
 fn a_broker_that_is_paused_while_we_consume<H: Host>() {
     paused::<H>(|channel, _| {
-        let declare = queue::Declare { exclusive: true, ..Default::default() };
-        let declared = |channel: &Channel, declared: Result<queue::DeclareOk<'static>>| {
-            let queue = declared.expect("declared").queue;
-            for _ in 0..10 {
-                let to = basic::Publish { routing_key: queue.clone(), ..Default::default() };
-                channel.basic_publish(to, &BasicProperties::default(), "again").expect("open");
-            }
+        with_queue(channel, |channel, queue| {
+            (0..10).for_each(|_| publish(channel, &queue, "again"));
             let on_message = |channel: &Channel, delivery: &Delivery<'_>| {
                 let reject = basic::Reject { delivery_tag: delivery.delivery_tag(), requeue: true };
                 channel.basic_reject(reject).expect("open");
             };
-            let consume = basic::Consume { queue, ..Default::default() };
+            let consume = basic::Consume { queue: queue.into(), ..Default::default() };
             let started = |_: &Channel, started: Result<basic::ConsumeOk<'static>>| {
                 started.expect("consuming");
             };
             channel.basic_consume(consume, on_message, started).expect("open");
-        };
-        channel.queue_declare(declare, declared).expect("open");
+        });
     });
 }

@@ -9,7 +9,7 @@ use haypile::{
     BasicProperties, Channel, Closed, Connection, ConnectionCallbacks, Delivery, Error, GetMessage,
     Misuse, Party, Result, basic, queue,
 };
-use support::{Host, broker, close, every_host};
+use support::{Host, broker, close, every_host, publish, with_queue};
 
 every_host!(
     bodies_of_whole_frames,
@@ -39,19 +39,6 @@ fn open(connection: &Connection, then: impl FnOnce(&Channel) + 'static) -> Chann
         then(channel);
     };
     connection.channel(None, opened).expect("the connection is open")
-}
-
-fn publish(channel: &Channel, queue: &str, body: impl Into<haypile::Body<'static>>) {
-    let to = basic::Publish { routing_key: queue.into(), ..Default::default() };
-    channel.basic_publish(to, &BasicProperties::default(), body).expect("open");
-}
-
-fn with_queue(channel: &Channel, then: impl FnOnce(&Channel, String) + 'static) {
-    let declare = queue::Declare { exclusive: true, ..Default::default() };
-    let declared = |channel: &Channel, declared: Result<queue::DeclareOk<'static>>| {
-        then(channel, declared.expect("declared").queue.to_string());
-    };
-    channel.queue_declare(declare, declared).expect("open");
 }
 
 /// Hazard 6: a body of nothing, of exactly so many frames, and of an octet less and more, both ways.

@@ -3,10 +3,33 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use haypile::{Channel, Closed, Error, Party, Result, ShortStr, exchange, queue};
+use haypile::{
+    Channel, Closed, Confirm, Error, Party, PublishOutcome, Result, ShortStr, exchange, queue,
+};
 
 use crate::queues::own_queue;
 use crate::stage::{Stage, assert_closed, assert_refused, close};
+use crate::support::publish;
+
+/// pika's ends when the broker has agreed; here it also confirms.
+pub fn confirm_mode_confirms(stage: &Stage) {
+    let selected = Rc::new(Cell::new(false));
+    let select = Rc::clone(&selected);
+    let ended = stage.on_channel(move |channel| {
+        let on_confirm = |channel: &Channel, confirm: Confirm<'_>| {
+            assert_eq!((confirm.sequence_number, confirm.outcome), (1, PublishOutcome::Acked));
+            close(&channel.connection());
+        };
+        let on_selected = move |_: &Channel, agreed: Result<()>| {
+            agreed.expect("the broker confirms");
+            select.set(true);
+        };
+        channel.confirm_delivery(on_confirm, on_selected).expect("open");
+        publish(channel, "nowhere", "dropped, and confirmed");
+    });
+    assert_closed(ended);
+    assert!(selected.get());
+}
 
 /// pika's has a declare that waits for no reply between two that do. Here every request has a
 /// reply: what has none is a publish and an acknowledgement.

@@ -3,15 +3,11 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use haypile::{BasicProperties, Body, Channel, Delivery, GetMessage, Result, basic};
+use haypile::{Channel, Delivery, GetMessage, Result, basic};
 
 use crate::queues::own_queue;
 use crate::stage::{Stage, assert_closed, close};
-
-pub fn publish<'b>(channel: &Channel, queue: &str, body: impl Into<Body<'b>>) {
-    let to = basic::Publish { routing_key: queue.into(), ..Default::default() };
-    channel.basic_publish(to, &BasicProperties::default(), body).expect("the channel is open");
-}
+use crate::support::publish;
 
 /// Takes a message from a queue, and its body on.
 pub fn get(channel: &Channel, queue: &str, then: impl FnOnce(&Channel, Option<Vec<u8>>) + 'static) {

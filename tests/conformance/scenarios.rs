@@ -46,6 +46,7 @@ pub const SCENARIOS: &[Scenario] = scenarios! {
         => workflows::close_at_once_aborts_a_workflow,
     "CreateConnectionAndAsynchronouslyAbortDefaultConnectionWorkflow"
         => workflows::close_from_the_loop_aborts_a_workflow,
+    "ConfirmSelect" => channels::confirm_mode_confirms,
     "BlockingNonBlockingBlockingRPCWontStall" => channels::what_has_no_reply_stalls_no_request,
     "ConsumeCancel" => consuming::cancel_in_the_callback_ends_a_consumer,
     "ExchangeDeclareAndDelete" => exchanges::declare_and_delete_an_exchange,

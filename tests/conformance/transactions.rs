@@ -2,9 +2,10 @@
 
 use haypile::{Channel, Error, Result, tx};
 
-use crate::consuming::{get, publish};
+use crate::consuming::get;
 use crate::queues::own_queue;
 use crate::stage::{Stage, assert_closed, assert_refused, close};
+use crate::support::publish;
 
 fn selected(channel: &Channel, then: impl FnOnce(&Channel) + 'static) {
     let selected = |channel: &Channel, selected: Result<tx::SelectOk>| {

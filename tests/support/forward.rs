@@ -1,7 +1,6 @@
 //! A TCP forward server between a client and a broker, which does to a connection what networks do.
 //! It knows frames: what happens, happens at a frame that a test names, not at a time.
 
-use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -232,8 +231,7 @@ impl Forward {
         let links = self.shared.state().links.clone();
         for link in links.iter().filter_map(Weak::upgrade) {
             let _turn = lock(&link.turns[toward as usize]);
-            let mut sink = link.sink(toward);
-            sink.write_all(bytes).expect("to inject");
+            send_all(&link, toward, bytes);
         }
     }
 }
@@ -354,7 +352,7 @@ impl Shared {
     /// Forwards what comes for one side until it ends.
     fn pump(&self, link: &Link, toward: Toward) {
         let mut bytes = vec![0; 64 * 1024];
-        let mut waiting = VecDeque::new();
+        let mut waiting = Vec::new();
         loop {
             let count = match link.source(toward).read(&mut bytes) {
                 Ok(0) => break,
@@ -368,9 +366,9 @@ impl Shared {
             if link.has_ended() {
                 continue;
             }
-            waiting.extend(&bytes[..count]);
-            while let Some(size) = whole(waiting.make_contiguous()) {
-                self.forward(link, toward, &waiting.make_contiguous()[..size]);
+            waiting.extend_from_slice(&bytes[..count]);
+            while let Some(size) = whole(&waiting) {
+                self.forward(link, toward, &waiting[..size]);
                 waiting.drain(..size);
             }
         }

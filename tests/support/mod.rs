@@ -11,7 +11,10 @@ pub mod peers;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use haypile::{Channel, Connection, ConnectionCallbacks, ConnectionParameters, Error, Result};
+use haypile::{
+    BasicProperties, Body, Channel, Connection, ConnectionCallbacks, ConnectionParameters, Error,
+    Result, basic, queue,
+};
 
 pub use control::BrokerControl;
 pub use hosts::Host;
@@ -49,6 +52,21 @@ pub fn on_channel<H: Host>(
     drop(host.connect(parameters, callbacks));
     host.run();
     ended.take().expect("the connection has ended")
+}
+
+/// Declares a queue of this connection's own, and goes on with its name.
+pub fn with_queue(channel: &Channel, then: impl FnOnce(&Channel, String) + 'static) {
+    let declare = queue::Declare { exclusive: true, ..Default::default() };
+    let declared = |channel: &Channel, declared: Result<queue::DeclareOk<'static>>| {
+        then(channel, declared.expect("the queue is declared").queue.to_string());
+    };
+    channel.queue_declare(declare, declared).expect("the channel is open");
+}
+
+/// Publishes to a queue.
+pub fn publish<'b>(channel: &Channel, queue: &str, body: impl Into<Body<'b>>) {
+    let to = basic::Publish { routing_key: queue.into(), ..Default::default() };
+    channel.basic_publish(to, &BasicProperties::default(), body).expect("the channel is open");
 }
 
 /// A list that closures of a test write to.
