@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use haypile::protocol::FrameKind;
 use haypile::{
-    Channel, ConnectError, ConnectionCallbacks, ConnectionParameters, Delivery, Error,
-    HandshakeError, Heartbeat, IoError, Phase, Result, StreamLost, basic, queue,
+    BasicProperties, Channel, ConnectError, ConnectionCallbacks, ConnectionParameters, Delivery,
+    Error, HandshakeError, Heartbeat, IoError, Phase, Result, StreamLost, basic, queue,
 };
 use support::forward::{End, Forward, Pace, Toward, Verdict};
 use support::{Host, Lag, broker, close, every_host, publish, with_queue};
@@ -225,13 +225,12 @@ fn a_half_open_connection_at_rest<H: Host>() {
     half_open::<H>(|_| ());
 }
 
-/// Its buffers fill, and it can write no more.
+/// Its buffers fill, and it can write no more. What is refused for that, or for the end, is so.
 fn a_half_open_connection_that_publishes<H: Host>() {
-    let body = "x".repeat(1 << 20);
+    let body = vec![0; 1 << 20];
     half_open::<H>(move |channel| {
-        if channel.is_open() {
-            publish(channel, "nowhere", body.as_str());
-        }
+        let to = basic::Publish { routing_key: "nowhere".into(), ..Default::default() };
+        drop(channel.basic_publish(to, &BasicProperties::default(), &body[..]));
     });
 }
 
