@@ -390,6 +390,11 @@ pub enum StreamLost {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
+    /// Too much waits to be sent on the connection: as much as its
+    /// [high water mark](crate::ConnectionParameters::set_water_marks), or more.
+    /// [`on_writable`](crate::ConnectionCallbacks::on_writable) is called when there is room again.
+    #[error("too much waits to be sent")]
+    Full,
     /// The channel is not open, or a value cannot be encoded.
     #[error(transparent)]
     Misuse(#[from] Misuse),

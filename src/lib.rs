@@ -93,12 +93,13 @@ pub use channel::{
 };
 pub use connection::{
     AmqPlainCredentials, Connection, ConnectionCallbacks, ConnectionParameters, ConnectionWorkflow,
-    Credentials, ExternalCredentials, Heartbeat, PlainCredentials, SaslAnswer, TcpOptions,
+    Counters, Credentials, ExternalCredentials, Heartbeat, PlainCredentials, SaslAnswer,
+    TcpOptions, Undelivered,
 };
 pub use error::*;
 pub use io_services::{
-    ConnectAttempt, Counters, FdHandler, FdKey, Interest, IoServices, Lookup, Ready,
-    ResolveCallback, Services, WeakServices,
+    ConnectAttempt, FdHandler, FdKey, Interest, IoServices, Lookup, Ready, ResolveCallback,
+    Services, WeakServices,
 };
 pub use ioloop::{IOLoop, LoopCore, LoopHandle, PollerKind, Remote, Stopper, TimerId};
 pub use protocol::{BasicProperties, FieldTable, FieldValue, ShortStr, basic, exchange, queue, tx};

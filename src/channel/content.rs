@@ -39,6 +39,11 @@ pub(crate) struct Content<'a> {
 }
 
 impl<'a> Content<'a> {
+    /// How many frames it takes, if all of its body is in one.
+    pub(crate) fn frames(&self) -> u64 {
+        1 + u64::from(!self.body.as_slice().is_empty())
+    }
+
     pub(crate) fn with<M>(self, method: M) -> Message<'a, M> {
         Message::new(method, self.properties, self.body)
     }

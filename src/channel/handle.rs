@@ -171,7 +171,8 @@ impl Channel {
 
     /// Adds a closure that is called when there is room again for what
     /// [`basic_publish`](Self::basic_publish) has refused with
-    /// [`PublishError::TooManyUnconfirmed`]: once for each time that there was none.
+    /// [`PublishError::Full`] or [`PublishError::TooManyUnconfirmed`]: once for each time that there
+    /// was none.
     ///
     /// # Errors
     /// [`Misuse::ChannelNotOpen`] if the channel has ended already.

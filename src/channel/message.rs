@@ -36,7 +36,7 @@ pub(crate) enum Part<'a> {
 }
 
 impl Part<'_> {
-    fn as_slice(&self) -> &[u8] {
+    pub(crate) fn as_slice(&self) -> &[u8] {
         match self {
             Self::InBuffer { bytes, .. } => bytes,
             Self::Owned(bytes) => bytes,

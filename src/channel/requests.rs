@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 
 use super::callbacks::Completion;
-use crate::connection::{Output, Wire};
+use crate::connection::{Output, Undelivered, Wire};
 use crate::protocol::{EncodeError, EncodeMethod, encode_method, tx};
 
 /// A request that has no reply yet.
@@ -120,6 +120,7 @@ impl Requests {
             let before = content.len();
             let frames = encode(content, frame_max)?;
             wire.deferred += content.len() - before;
+            content.bound_block();
             frames
         };
         Ok(())
@@ -181,6 +182,15 @@ impl Requests {
                 }
                 None => {}
             }
+        }
+    }
+
+    /// What waits to be sent.
+    pub(crate) fn undelivered(&self) -> Undelivered {
+        Undelivered {
+            unsent_messages: self.held_publishes as u64,
+            unsent_bytes: self.queue.iter().map(|queued| queued.len() as u64).sum(),
+            ..Undelivered::default()
         }
     }
 

@@ -1,13 +1,15 @@
 //! One channel as a state machine without I/O: methods and content in, events out.
 
+use std::collections::VecDeque;
+
 use super::callbacks::{Completion, OnCancel, OnClose, OnMessage, OnReturn, OnWritable};
-use super::confirms::{Confirms, Room};
+use super::confirms::Confirms;
 use super::consumers::Consumers;
 use super::content::{Assembly, Content, ContentMethod};
 use super::message::Body;
 use super::publish::encode_publish;
 use super::requests::Requests;
-use crate::connection::{Event, Wire};
+use crate::connection::{Event, Room, Undelivered, Wire};
 use crate::error::{Closed, Error, Misuse, Party, ProtocolError, PublishError};
 use crate::protocol::{
     BasicProperties, EncodeError, EncodeMethod, Method, ShortStr, basic, channel, confirm,
@@ -59,7 +61,10 @@ pub(crate) struct ChannelState {
     assembly: Option<Assembly>,
     /// From confirm.select on.
     pub(super) confirms: Option<Box<Confirms>>,
+    /// What may be unconfirmed.
     pub(super) room: Room,
+    /// A publish was refused since too much waits to be sent on the connection.
+    wants_room: bool,
     /// How many messages were published; in confirm mode, before that.
     published: u64,
 }
@@ -79,7 +84,8 @@ impl ChannelState {
             observers: Observers::default(),
             assembly: None,
             confirms: None,
-            room: Room::default(),
+            room: Room::of(usize::MAX),
+            wants_room: false,
             published: 0,
         };
         channel.send(wire, &channel::Open {}, on_open)?;
@@ -153,11 +159,16 @@ impl ChannelState {
         body: &mut Body<'_>,
     ) -> Result<u64, PublishError> {
         self.ensure_open()?;
+        if !wire.has_room() {
+            self.wants_room = true;
+            return Err(PublishError::Full);
+        }
         let fingerprint = self.before_publish(method, properties, body)?;
         let number = self.id.number;
         self.requests.put(wire, |output, frame_max| {
             encode_publish(output, number, frame_max, method, properties, body)
         })?;
+        wire.published += 1;
         self.requests.note_publish();
         Ok(match &mut self.confirms {
             Some(confirms) => confirms.published(fingerprint),
@@ -354,6 +365,7 @@ impl ChannelState {
         method: ContentMethod<'b>,
         content: Content<'b>,
     ) -> Option<Event<'b>> {
+        wire.received += 1;
         let channel = self.id;
         match method {
             ContentMethod::Deliver(method) => self.delivered(wire, method, content),
@@ -398,6 +410,19 @@ impl ChannelState {
         let (consumer, on_message) = self.consumers.lend(slot)?;
         let delivery = content.with(method);
         Some(Event::Delivered { channel: self.id, consumer, on_message, delivery })
+    }
+
+    /// What was published here and is not known to have arrived.
+    pub(crate) fn undelivered(&self) -> Undelivered {
+        let unconfirmed = self.unconfirmed() as u64;
+        Undelivered { unconfirmed, ..self.requests.undelivered() }
+    }
+
+    /// There is room on the connection again.
+    pub(crate) fn tell_of_connection_room(&mut self, events: &mut VecDeque<Event<'static>>) {
+        if std::mem::take(&mut self.wants_room) {
+            events.push_back(Event::Writable { channel: self.id });
+        }
     }
 
     /// Starts to put a message together.
@@ -447,6 +472,7 @@ impl ChannelState {
     /// closures are released, and bodies that were not sent.
     pub(crate) fn end(mut self, error: &Error, wire: &mut Wire) {
         let channel = self.id;
+        wire.undelivered += self.undelivered();
         let (waiting, unsent) = self.requests.take_all(wire);
         let events = &mut wire.events;
         for pending in waiting {

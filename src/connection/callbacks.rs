@@ -5,11 +5,19 @@ use crate::error::Error;
 
 pub(crate) type OnOpen = Box<dyn FnOnce(&Connection)>;
 pub(crate) type OnEnd = Box<dyn FnOnce(&Connection, Error)>;
+pub(crate) type OnWritable = Box<dyn FnMut(&Connection)>;
 
-/// The closures that a connection calls, each at most once, always from the loop.
+/// The closures that are called as often as something happens, until the connection ends.
+#[derive(Default)]
+pub(crate) struct ConnectionObservers {
+    pub(crate) on_writable: Vec<OnWritable>,
+}
+
+/// The closures that a connection calls, always from the loop.
 ///
-/// Of `on_open_error` and `on_close`, exactly one is called for each connection that ends while its
-/// loop runs. All of them are dropped once the connection has ended, with nothing borrowed.
+/// Of `on_open_error` and `on_close`, exactly one is called, once, for each connection that ends
+/// while its loop runs. All closures are dropped once the connection has ended, with nothing
+/// borrowed.
 ///
 /// ```
 /// use haypile::ConnectionCallbacks;
@@ -25,6 +33,7 @@ pub struct ConnectionCallbacks {
     pub(crate) on_open: Option<OnOpen>,
     pub(crate) on_open_error: Option<OnEnd>,
     pub(crate) on_close: Option<OnEnd>,
+    pub(crate) observers: ConnectionObservers,
 }
 
 impl ConnectionCallbacks {
@@ -57,6 +66,15 @@ impl ConnectionCallbacks {
         self.on_close = Some(Box::new(on_close));
         self
     }
+
+    /// Called when there is room again for what [`basic_publish`](crate::Channel::basic_publish)
+    /// has refused as [`PublishError::Full`](crate::PublishError::Full): once for each time that
+    /// there was none, when no more than the
+    /// [low water mark](crate::ConnectionParameters::set_water_marks) waits to be sent.
+    pub fn on_writable(mut self, on_writable: impl FnMut(&Connection) + 'static) -> Self {
+        self.observers.on_writable.push(Box::new(on_writable));
+        self
+    }
 }
 
 impl std::fmt::Debug for ConnectionCallbacks {
@@ -65,6 +83,6 @@ impl std::fmt::Debug for ConnectionCallbacks {
             .field("on_open", &self.on_open.is_some())
             .field("on_open_error", &self.on_open_error.is_some())
             .field("on_close", &self.on_close.is_some())
-            .finish()
+            .finish_non_exhaustive()
     }
 }

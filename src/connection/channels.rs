@@ -100,4 +100,14 @@ impl Channels {
     pub(crate) fn forget_deliveries_in_parts(&mut self) {
         self.slots.iter_mut().flatten().for_each(|channel| channel.forget_delivery_in_parts());
     }
+
+    /// Those that are there.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut ChannelState> {
+        self.slots.iter_mut().flatten().map(|channel| &mut **channel)
+    }
+
+    /// Those that are there.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &ChannelState> {
+        self.slots.iter().flatten().map(|channel| &**channel)
+    }
 }

@@ -3,9 +3,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
-use super::callbacks::ConnectionCallbacks;
+use super::callbacks::{ConnectionCallbacks, ConnectionObservers};
 use super::event::Event;
-use super::lent::{Lent, LentList};
+use super::handle::Connection;
+use super::lent::{Home, Lent, LentList, OfChannel, OfConnection};
 use super::session::Session;
 use crate::channel::{Channel, ChannelId, Observers};
 use crate::error::{Closed, Error, Party};
@@ -77,6 +78,9 @@ impl Session {
                 }
                 self.call(core, || drop((workflow, on_challenge)));
             }
+            Event::ConnectionWritable => {
+                self.observe_connection(core, |o| &mut o.on_writable, |f, c| f(c));
+            }
             Event::Closed { error, was_open } => self.closed(core, error, was_open),
             Event::Released(closures) => self.call(core, || drop(closures)),
         }
@@ -107,8 +111,7 @@ impl Session {
         }
     }
 
-    /// Calls every closure of a list that the channel keeps; they go back to their place, before
-    /// those that came meanwhile. Returns whether there was one.
+    /// Calls every closure of a list that the channel keeps. Returns whether there was one.
     fn observe<F: 'static>(
         &self,
         core: &LoopCore,
@@ -116,14 +119,32 @@ impl Session {
         list: fn(&mut Observers) -> &mut Vec<F>,
         call: impl Fn(&mut F, &Channel),
     ) -> bool {
-        let taken = match self.machine.borrow_mut().channel_mut(channel) {
-            Some(state) => std::mem::take(list(&mut state.observers)),
-            None => Vec::new(),
-        };
-        let mut lent = LentList { session: self, channel, list, closures: taken };
-        let (handle, call) = (&self.channel(channel), &call);
-        let calls = lent.closures.iter_mut().map(|closure| || call(closure, handle));
-        self.call_each(core, calls);
+        let handle = self.channel(channel);
+        self.call_list(core, OfChannel(channel, list), |closure| call(closure, &handle))
+    }
+
+    /// Calls every closure of a list that the connection keeps. Returns whether there was one.
+    fn observe_connection<F: 'static>(
+        &self,
+        core: &LoopCore,
+        list: fn(&mut ConnectionObservers) -> &mut Vec<F>,
+        call: impl Fn(&mut F, &Connection),
+    ) -> bool {
+        let handle = self.connection();
+        self.call_list(core, OfConnection(list), |closure| call(closure, &handle))
+    }
+
+    /// Calls every closure of a list; they go back to their place, before those that came
+    /// meanwhile. Returns whether there was one.
+    fn call_list<F: 'static>(
+        &self,
+        core: &LoopCore,
+        home: impl Home<F>,
+        call: impl Fn(&mut F),
+    ) -> bool {
+        let mut lent = LentList::take(self, home);
+        let call = &call;
+        self.call_each(core, lent.closures.iter_mut().map(|closure| || call(closure)));
         !lent.closures.is_empty()
     }
 
@@ -144,7 +165,8 @@ impl Session {
         workflow.iter().for_each(Workflow::abandon);
         let services = self.services.upgrade();
         let released = services.as_ref().zip(self.key.take()).map(|(s, key)| s.release(key));
-        let ConnectionCallbacks { on_open, on_open_error, on_close } = self.callbacks.take();
+        let callbacks = self.callbacks.take();
+        let ConnectionCallbacks { on_open, on_open_error, on_close, observers } = callbacks;
         let (told, untold) =
             if was_open { (on_close, on_open_error) } else { (on_open_error, on_close) };
         match told {
@@ -159,7 +181,7 @@ impl Session {
             }
             None => {}
         }
-        self.call(core, || drop((on_open, untold, workflow)));
+        self.call(core, || drop((on_open, untold, observers, workflow)));
         drop(released);
     }
 }

@@ -26,6 +26,8 @@ pub(crate) enum Event<'b> {
     Opened,
     /// The connection has ended, before it was open or after.
     Closed { error: Error, was_open: bool },
+    /// There is room for what was refused.
+    ConnectionWritable,
     /// A request is complete.
     Replied { channel: ChannelId, callback: OnReply, result: Result<Method<'b>> },
     /// A `basic_get` is complete.

@@ -2,10 +2,12 @@
 
 use std::rc::{Rc, Weak};
 
+use super::callbacks::ConnectionObservers;
+use super::counters::{Counters, Undelivered};
 use super::session::Session;
 use crate::channel::{Channel, Completion};
 use crate::error::{LoopError, Misuse, Result};
-use crate::io_services::{Counters, Services};
+use crate::io_services::Services;
 use crate::protocol::{FieldTable, Method, ShortStr};
 
 /// A handle on a connection: cheap to clone, free to drop.
@@ -69,6 +71,32 @@ impl Connection {
         Ok(session.with(|machine| machine.close(now, reply_code, reply_text))?)
     }
 
+    /// Adds a closure that is called as
+    /// [`ConnectionCallbacks::on_writable`](crate::ConnectionCallbacks::on_writable) is, after those that
+    /// are there.
+    ///
+    /// # Errors
+    /// [`Misuse::ConnectionNotOpen`] if the connection has ended; the closure is dropped uncalled.
+    pub fn add_on_writable_callback(
+        &self,
+        on_writable: impl FnMut(&Connection) + 'static,
+    ) -> Result<()> {
+        self.observe(Box::new(on_writable) as _, |observers| &mut observers.on_writable)
+    }
+
+    fn observe<F>(
+        &self,
+        closure: F,
+        list: fn(&mut ConnectionObservers) -> &mut Vec<F>,
+    ) -> Result<()> {
+        let session = self.session()?;
+        if session.look(|machine| machine.is_closed()) {
+            return Err(Misuse::ConnectionNotOpen.into());
+        }
+        session.observe_with(|observers| list(observers).push(closure));
+        Ok(())
+    }
+
     /// Writes what waits to be sent now, instead of at the end of the loop's turn. An error is told
     /// by `on_close`, from the loop. What the socket does not take leaves when it does.
     pub fn flush(&self) {
@@ -107,10 +135,20 @@ impl Connection {
         session.map_or(0, |session| session.look(|machine| machine.limits().channel_max))
     }
 
-    /// What has gone through the stream so far; zeros before there is one and after it has ended.
+    /// What it has done so far, and what waits in it now. In `on_close` it tells of the connection
+    /// that has ended; after that, all is zero.
     pub fn counters(&self) -> Counters {
-        let stream = self.session.upgrade().and_then(|session| session.stream());
-        stream.map(|stream| stream.counters()).unwrap_or_default()
+        self.session.upgrade().map(|session| session.counters()).unwrap_or_default()
+    }
+
+    /// What was published and is not known to have arrived. It looks at each message that waits.
+    ///
+    /// In `on_close` it tells what was lost with the connection, channels that ended before it
+    /// included. What the operating system has taken may be lost as well: only publisher confirms
+    /// tell. After `on_close`, all is zero.
+    pub fn undelivered(&self) -> Undelivered {
+        let session = self.session.upgrade();
+        session.map(|session| session.look(|machine| machine.undelivered())).unwrap_or_default()
     }
 
     /// The services of the loop that drives it.

@@ -7,6 +7,7 @@
 use std::time::{Duration, Instant};
 
 use super::channels::Channels;
+use super::counters::{Counters, Undelivered};
 use super::event::Event;
 use super::handshake::Due;
 use super::heartbeat::{Beat, Pulse};
@@ -14,6 +15,7 @@ use super::input::Input;
 use super::output::Output;
 use super::parameters::ConnectionParameters;
 use super::receiving::Cut;
+use super::room::Room;
 use super::tuning::Limits;
 use super::wire::Wire;
 use crate::channel::{ChannelId, ChannelState, Completion, Confirm, ConsumerKey, OnMessage};
@@ -58,6 +60,8 @@ pub(crate) struct Machine {
     pub(super) limit: Option<Limit>,
     /// What the broker waits for, from the credentials.
     pub(super) due: Option<Due>,
+    /// Frames that have come.
+    pub(super) frames: u64,
     /// From Tune on, if there are to be heartbeats.
     pub(super) pulse: Option<Pulse>,
     /// When something last came.
@@ -67,13 +71,15 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(crate) fn new(parameters: ConnectionParameters) -> Self {
+        let room = Room::new(parameters.low_water_mark(), parameters.high_water_mark());
         Self {
             state: State::Connecting,
             parameters,
-            wire: Wire::new(),
+            wire: Wire::new(room),
             server_properties: FieldTable::default(),
             limit: None,
             due: None,
+            frames: 0,
             pulse: None,
             heard: None,
             channels: Channels::default(),
@@ -124,6 +130,29 @@ impl Machine {
         &mut self.wire.output
     }
 
+    /// What it has counted, and what waits in it.
+    pub(crate) fn counters(&self) -> Counters {
+        Counters {
+            frames_received: self.frames,
+            frames_sent: self.wire.frames,
+            messages_received: self.wire.received,
+            messages_published: self.wire.published,
+            unconfirmed: self.channels.iter().map(ChannelState::unconfirmed).sum(),
+            buffered_out: self.wire.backlog(),
+            channels: self.channels.iter().count(),
+            ..Counters::default()
+        }
+    }
+
+    /// What was published and has not left.
+    pub(crate) fn undelivered(&self) -> Undelivered {
+        let mut undelivered = self.wire.undelivered;
+        undelivered.unsent_messages += self.wire.output.messages();
+        undelivered.unsent_bytes += self.wire.output.len() as u64;
+        self.channels.iter().for_each(|channel| undelivered += channel.undelivered());
+        undelivered
+    }
+
     /// When [`deadline_passed`](Self::deadline_passed) is to be called.
     #[inline]
     pub(crate) fn deadline(&self) -> Option<Instant> {
@@ -148,6 +177,18 @@ impl Machine {
     pub(crate) fn sent(&mut self) {
         if let Some(pulse) = &mut self.pulse {
             pulse.sent();
+        }
+        self.tell_of_room();
+    }
+
+    /// Tells those who were refused, once there is room again.
+    #[inline]
+    pub(super) fn tell_of_room(&mut self) {
+        if self.wire.has_regained_room() && self.is_open() {
+            self.channels
+                .iter_mut()
+                .for_each(|it| it.tell_of_connection_room(&mut self.wire.events));
+            self.wire.events.push_back(Event::ConnectionWritable);
         }
     }
 

@@ -2,10 +2,13 @@
 //! happened. And the driver that calls the user's closures, and the user's handle.
 
 mod authenticating;
+mod block;
+mod bounds;
 mod callbacks;
 mod channels;
 mod closing;
 mod confirming;
+mod counters;
 mod credentials;
 mod delivering;
 mod event;
@@ -18,6 +21,7 @@ mod machine;
 mod output;
 mod parameters;
 mod receiving;
+mod room;
 mod sasl;
 mod session;
 mod tcp_options;
@@ -29,6 +33,7 @@ mod wire;
 mod workflow;
 
 pub use callbacks::ConnectionCallbacks;
+pub use counters::{Counters, Undelivered};
 pub use credentials::{AmqPlainCredentials, Credentials, ExternalCredentials, PlainCredentials};
 #[cfg(any(test, fuzzing))]
 pub(crate) use event::Challenge;
@@ -41,6 +46,7 @@ pub(crate) use machine::Limit;
 pub(crate) use machine::Machine;
 pub(crate) use output::{BY_REFERENCE, Output};
 pub use parameters::ConnectionParameters;
+pub(crate) use room::Room;
 pub use sasl::SaslAnswer;
 pub(crate) use session::Session;
 pub use tcp_options::TcpOptions;

@@ -5,23 +5,26 @@ use std::io::IoSlice;
 
 use bytes::Bytes;
 
+use super::block::Block;
+
 /// Bodies longer than this travel by reference instead of being copied behind their frame header.
 /// Below it, one copy is cheaper than one more slice in the vectored write.
 pub(crate) const BY_REFERENCE: usize = 8 * 1024;
 
-/// A queue of bytes: a buffer of encoded frames, and where in it referenced bodies come in.
-///
-/// The invariant that everything here rests on: `bodies` is sorted by position, every position is
-/// at or after `head` and at most `encoded.len()`.
+/// A block of so many encoded bytes gets no more while the socket does not take all: memory follows
+/// what waits, block by block, and nothing is moved.
+const BLOCK: usize = 64 * 1024;
+
+/// A queue of bytes: blocks of whole frames, the last of which grows.
 #[derive(Default)]
 pub(crate) struct Output {
-    encoded: Vec<u8>,
-    /// How many of `encoded` are sent.
-    head: usize,
-    /// `(position, body)`: the body goes out when everything of `encoded` before `position` has.
-    bodies: VecDeque<(usize, Bytes)>,
-    /// Unsent bytes in `bodies`.
-    referenced: usize,
+    /// Those that are full, before the one that grows.
+    full: VecDeque<Block>,
+    growing: Block,
+    /// Unsent bytes, but for those that are encoded in `growing`.
+    elsewhere: usize,
+    /// Memory of a block that was sent, for the next one.
+    spare: Vec<u8>,
     /// Bodies that are no longer needed. The drop of their memory may be the user's code, which
     /// must not run while this is borrowed.
     spent: Vec<Bytes>,
@@ -29,85 +32,108 @@ pub(crate) struct Output {
 
 impl Output {
     /// How many bytes wait to be sent.
+    #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.encoded.len() - self.head + self.referenced
+        self.growing.unsent_encoded() + self.elsewhere
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
+    /// How many messages wait to be sent, or for their rest to be. It looks at each of them.
+    pub(crate) fn messages(&self) -> u64 {
+        self.blocks().map(Block::unsent_messages).sum()
+    }
+
+    fn blocks(&self) -> impl Iterator<Item = &Block> {
+        self.full.iter().chain([&self.growing])
+    }
+
     /// The buffer to append encoded frames to.
+    #[inline]
     pub(crate) fn encoded(&mut self) -> &mut Vec<u8> {
-        &mut self.encoded
+        &mut self.growing.encoded
     }
 
     /// Appends a body by reference, after all that is encoded so far.
     pub(crate) fn push_body(&mut self, body: Bytes) {
-        self.referenced += body.len();
-        self.bodies.push_back((self.encoded.len(), body));
+        self.elsewhere += body.len();
+        self.growing.push_body(body);
     }
 
-    /// Moves all of `other` behind this.
+    /// Moves all of `other`, of which nothing is sent, behind this.
     pub(crate) fn append(&mut self, other: Output) {
-        let shift = self.encoded.len();
-        self.encoded.extend_from_slice(&other.encoded[other.head..]);
-        let moved = other.bodies.into_iter().map(|(at, body)| (at - other.head + shift, body));
-        self.bodies.extend(moved);
-        self.referenced += other.referenced;
+        self.elsewhere += other.elsewhere;
+        if other.full.is_empty() && other.growing.encoded.len() <= BY_REFERENCE {
+            self.growing.append(other.growing);
+        } else {
+            self.end_block(Block::default());
+            self.full.extend(other.full);
+            self.growing = other.growing;
+        }
+    }
+
+    /// Sees that no block grows for ever while the socket does not take all. To be called between
+    /// messages.
+    #[inline]
+    pub(crate) fn bound_block(&mut self) {
+        if self.growing.encoded.len() >= BLOCK {
+            let mut memory = std::mem::take(&mut self.spare);
+            // What comes before the next call makes it somewhat longer than that.
+            memory.reserve(BLOCK + BLOCK / 8);
+            self.end_block(Block::with_memory(memory));
+        }
+    }
+
+    fn end_block(&mut self, next: Block) {
+        let full = std::mem::replace(&mut self.growing, next);
+        self.elsewhere += full.unsent_encoded();
+        self.full.push_back(full);
     }
 
     /// Fills `slices` with the front of the queue, ready for one vectored write.
     pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut used = 0;
-        let mut from = self.head;
-        let mut push = |slice: &'a [u8]| {
-            if !slice.is_empty() && used < slices.len() {
-                slices[used] = IoSlice::new(slice);
-                used += 1;
+        for block in self.blocks() {
+            if !block.slices(slices, &mut used) {
+                break;
             }
-            used < slices.len()
-        };
-        for (at, body) in &self.bodies {
-            if !push(&self.encoded[from..*at]) || !push(body) {
-                return used;
-            }
-            from = *at;
         }
-        push(&self.encoded[from..]);
         used
     }
 
     /// Forgets the first `sent` bytes.
     pub(crate) fn advance(&mut self, mut sent: usize) {
-        while sent > 0 {
-            let next = self.bodies.front().map_or(self.encoded.len(), |(at, _)| *at);
-            let step = sent.min(next - self.head);
-            self.head += step;
-            sent -= step;
-            if self.head < next || sent == 0 {
+        while let Some(block) = self.full.front_mut() {
+            let (encoded, of_bodies) = block.advance(sent, &mut self.spent);
+            self.elsewhere -= encoded + of_bodies;
+            sent -= encoded + of_bodies;
+            if !block.is_sent() {
                 break;
             }
-            let Some((_, body)) = self.bodies.front_mut() else { break };
-            let step = sent.min(body.len());
-            bytes::Buf::advance(body, step);
-            self.referenced -= step;
-            sent -= step;
-            if body.is_empty() {
-                self.spent.extend(self.bodies.pop_front().map(|(_, body)| body));
-            }
+            self.spare = self.full.pop_front().map_or_else(Vec::new, |block| block.encoded);
+            self.spare.clear();
+        }
+        if sent > 0 {
+            let (encoded, of_bodies) = self.growing.advance(sent, &mut self.spent);
+            self.elsewhere -= of_bodies;
+            sent -= encoded + of_bodies;
         }
         debug_assert_eq!(sent, 0, "more was sent than there was");
         if self.is_empty() {
-            self.clear();
-        } else if self.head > self.encoded.len() / 2 && self.head >= BY_REFERENCE {
-            self.compact();
+            self.growing.clear(&mut self.spent);
+            self.spare = Vec::new();
+        } else {
+            self.bound_block();
         }
     }
 
     /// Gives the memory away, if all is sent: an idle connection keeps none.
     pub(crate) fn take_buffer(&mut self) -> Option<Vec<u8>> {
-        (self.is_empty() && self.encoded.capacity() > 0).then(|| std::mem::take(&mut self.encoded))
+        let unused = self.is_empty() && !self.needs_buffer();
+        unused.then(|| std::mem::take(&mut self.growing.encoded))
     }
 
     /// The bodies that are no longer needed, to be dropped with nothing borrowed.
@@ -118,30 +144,13 @@ impl Output {
     /// Whether it has no memory to encode into.
     #[inline]
     pub(crate) fn needs_buffer(&self) -> bool {
-        self.encoded.capacity() == 0
+        self.growing.encoded.capacity() == 0
     }
 
     /// Takes an empty buffer to encode into.
     pub(crate) fn give_buffer(&mut self, buffer: Vec<u8>) {
         debug_assert!(self.needs_buffer() && buffer.is_empty());
-        self.encoded = buffer;
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.encoded.clear();
-        self.spent.extend(self.bodies.drain(..).map(|(_, body)| body));
-        self.head = 0;
-        self.referenced = 0;
-    }
-
-    /// Moves what is unsent to the front, so that a connection that is never quite drained does
-    /// not grow without end. Amortised: it moves at most as many bytes as were sent.
-    fn compact(&mut self) {
-        self.encoded.drain(..self.head);
-        for (at, _) in &mut self.bodies {
-            *at -= self.head;
-        }
-        self.head = 0;
+        self.growing.encoded = buffer;
     }
 }
 
@@ -177,18 +186,32 @@ mod tests {
         }
     }
 
+    /// Some output of frames, bodies among them, and its bytes.
+    fn some(first: u8, encoded: usize) -> (Output, Vec<u8>) {
+        let (mut output, mut bytes) = (Output::default(), vec![first; encoded]);
+        output.encoded().extend_from_slice(&bytes);
+        output.push_body(Bytes::from_static(b"BODY"));
+        output.encoded().extend_from_slice(b"end");
+        bytes.extend_from_slice(b"BODYend");
+        (output, bytes)
+    }
+
     #[test]
     fn appended_output_keeps_its_bodies_in_place() {
-        let mut first = Output::default();
-        first.encoded().extend_from_slice(b"xxaa");
-        first.advance(2);
-        let mut second = Output::default();
-        second.encoded().extend_from_slice(b"yyybb");
-        second.push_body(Bytes::from_static(b"BODY"));
-        second.encoded().extend_from_slice(b"cc");
-        second.advance(3);
-        first.append(second);
-        assert_eq!(drain(&mut first, 3), b"aabbBODYcc");
+        for step in [999, 30_001, 1_000_000] {
+            let (mut first, mut bytes) = some(1, 10);
+            first.advance(2);
+            bytes.drain(..2);
+            // Copied if it is small, else taken as it is.
+            for (value, size) in [(2, 5), (3, BY_REFERENCE + 1), (4, 7), (5, 2 * BLOCK), (6, 1)] {
+                let (mut other, more) = some(value, size);
+                other.bound_block();
+                first.append(other);
+                bytes.extend(more);
+                assert_eq!(first.len(), bytes.len());
+            }
+            assert!(drain(&mut first, step) == bytes);
+        }
     }
 
     #[test]
@@ -200,6 +223,61 @@ mod tests {
             output.advance(1000);
         }
         assert_eq!(output.len(), 1000);
-        assert!(output.encoded.capacity() < 64 * 1024, "{}", output.encoded.capacity());
+        assert!(output.full.len() <= 1);
+        assert!(output.growing.encoded.capacity() <= 2 * BLOCK);
+    }
+
+    #[test]
+    fn what_waits_takes_hardly_more_memory_than_it_is_long() {
+        let mut output = Output::default();
+        for _ in 0..100_000 {
+            output.encoded().extend_from_slice(&[0; 100]);
+            output.bound_block();
+        }
+        let memory: usize = output.blocks().map(|block| block.encoded.capacity()).sum();
+        assert!(memory < output.len() * 5 / 4, "{memory} bytes for {}", output.len());
+    }
+
+    #[test]
+    fn messages_are_unsent_until_their_last_byte_is_sent() {
+        use crate::protocol::{BasicProperties, begin_body_frame, encode_body_frame};
+        use crate::protocol::{PROTOCOL_HEADER, basic, encode_heartbeat, encode_method};
+        use crate::protocol::{encode_content_header, end_frame};
+
+        let mut output = Output::default();
+        let mut ends = Vec::new();
+        output.encoded().extend_from_slice(&PROTOCOL_HEADER);
+        for (number, size) in [(0, 0), (1, 10), (2, 3), (3, 20_000), (4, 1)] {
+            let publish = basic::Publish::default();
+            encode_method(output.encoded(), 0, 1, &publish).unwrap();
+            let none = BasicProperties::default();
+            encode_content_header(output.encoded(), 0, 1, size as u64, &none).unwrap();
+            match size {
+                0 => {}
+                20_000 => {
+                    for _ in 0..2 {
+                        begin_body_frame(output.encoded(), 1, 10_000);
+                        output.push_body(vec![1; 10_000].into());
+                        end_frame(output.encoded());
+                    }
+                }
+                _ => encode_body_frame(output.encoded(), 1, &vec![0xCE; size]),
+            }
+            ends.push(output.len());
+            match number {
+                1 => encode_heartbeat(output.encoded()),
+                2 => encode_method(output.encoded(), 0, 2, &basic::Ack::default()).unwrap(),
+                3 => output.end_block(Block::default()),
+                _ => {}
+            }
+        }
+        let total = output.len();
+        for sent in 0..=total {
+            let unsent = ends.iter().filter(|end| **end > sent).count() as u64;
+            assert_eq!(output.messages(), unsent, "{sent} bytes are sent");
+            if sent < total {
+                output.advance(1);
+            }
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::bounds::Bounds;
 use super::credentials::{Credentials, PlainCredentials};
 use super::heartbeat::Heartbeat;
 use super::tcp_options::TcpOptions;
@@ -49,6 +50,7 @@ pub struct ConnectionParameters {
     tcp_options: TcpOptions,
     connection_name: Option<String>,
     client_properties: FieldTable<'static>,
+    pub(super) bounds: Bounds,
 }
 
 impl Default for ConnectionParameters {
@@ -72,6 +74,7 @@ impl Default for ConnectionParameters {
             tcp_options: TcpOptions::default(),
             connection_name: None,
             client_properties: FieldTable::default(),
+            bounds: Bounds::default(),
         }
     }
 }

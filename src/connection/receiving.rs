@@ -33,6 +33,7 @@ impl Machine {
         let Some((frame, size)) = Frame::parse(rest, self.wire.limits.frame_max)? else {
             return Ok(Cut::NeedMore);
         };
+        self.frames += 1;
         match frame.kind {
             FrameKind::Heartbeat => input.consume(size),
             _ if frame.channel != 0
@@ -92,13 +93,17 @@ impl Machine {
         };
         match channel.on_method(&mut self.wire, method)? {
             Outcome::Content(method) => match look_ahead(input, size, frame.channel, frame_max)? {
-                Lookahead::Cut => return Ok(Cut::NeedMore),
+                Lookahead::Cut => {
+                    self.frames -= 1; // it comes again, with the rest
+                    return Ok(Cut::NeedMore);
+                }
                 Lookahead::InParts => {
                     input.consume(size);
                     channel.begin_content(method);
                 }
                 Lookahead::Whole(content, content_size) => {
                     input.consume(size + content_size);
+                    self.frames += content.frames();
                     let event = channel.on_content(&mut self.wire, method, content);
                     return Ok(self.told(event));
                 }
@@ -114,6 +119,7 @@ impl Machine {
                     channel.end(&error, &mut self.wire);
                 }
                 self.close_if_idle();
+                self.tell_of_room();
             }
         }
         Ok(Cut::Progress)

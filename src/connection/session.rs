@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::authenticating::Authentication;
-use super::callbacks::ConnectionCallbacks;
+use super::callbacks::{ConnectionCallbacks, ConnectionObservers};
+use super::counters::Counters;
 use super::handle::Connection;
 use super::input::Input;
 use super::machine::Machine;
@@ -18,7 +19,7 @@ use super::workflow::ConnectionWorkflow;
 use crate::channel::{Channel, ChannelId};
 use crate::error::{ConnectError, Error, StreamLost};
 use crate::io_services::{
-    LoopSession, Progress, Received, Services, Stream, StreamOwner, WeakServices, Workflow,
+    LoopSession, Progress, Received, Services, Stream, StreamOwner, Traffic, WeakServices, Workflow,
 };
 use crate::ioloop::{LoopCore, SessionKey, TimerId};
 
@@ -38,6 +39,8 @@ pub(crate) struct Session {
     stream: RefCell<Option<Rc<Stream>>>,
     /// Bytes that have come and are not parsed: a cut frame, or what a panic left.
     tail: RefCell<Vec<u8>>,
+    /// What went through the stream that was.
+    traffic: Cell<Traffic>,
     timer: Cell<Option<(Instant, TimerId)>>,
     /// The loop will call `flush`.
     dirty: Cell<bool>,
@@ -64,6 +67,7 @@ impl Session {
             authentication: RefCell::default(),
             stream: RefCell::default(),
             tail: RefCell::default(),
+            traffic: Cell::default(),
             timer: Cell::new(None),
             dirty: Cell::new(false),
             resuming: Cell::new(false),
@@ -102,12 +106,29 @@ impl Session {
         look(&self.machine.borrow())
     }
 
+    /// Works on the closures that are kept for the connection as a whole.
+    pub(crate) fn observe_with(&self, work: impl FnOnce(&mut ConnectionObservers)) {
+        work(&mut self.callbacks.borrow_mut().observers);
+    }
+
     pub(crate) fn services(&self) -> Option<Services> {
         self.services.upgrade()
     }
 
     pub(crate) fn stream(&self) -> Option<Rc<Stream>> {
         self.stream.borrow().clone()
+    }
+
+    pub(crate) fn counters(&self) -> Counters {
+        let stream = self.stream();
+        let traffic = stream.map_or_else(|| self.traffic.get(), |stream| stream.counters());
+        let mut counters = self.machine.borrow().counters();
+        counters.bytes_received = traffic.bytes_received;
+        counters.bytes_sent = traffic.bytes_sent;
+        counters.reads = traffic.reads;
+        counters.writes = traffic.writes;
+        counters.buffered_in += self.tail.borrow().len();
+        counters
     }
 
     /// Sees to everything the machine may want after a change: output, a deadline, events.
@@ -186,21 +207,23 @@ impl Session {
         if self.stream().is_some_and(|stream| !stream.is_blocked()) {
             self.write();
         }
+        self.machine.borrow_mut().output().bound_block();
     }
 
     pub(super) fn write(&self) {
         let Some(stream) = self.stream() else { return };
-        let written = {
+        let resume = {
             let mut machine = self.machine.borrow_mut();
             let waiting = machine.output().len();
             let written = stream.write(machine.output());
             if machine.output().len() < waiting {
                 machine.sent();
             }
-            written
-        };
-        if written.is_err() {
+            let events = machine.has_events() && !self.running.get();
             // The peer may have said why before it went: that is read first, from the loop.
+            written.is_err() || events
+        };
+        if resume {
             self.resume_later();
         }
         let mut machine = self.machine.borrow_mut();
@@ -353,6 +376,7 @@ impl Session {
         self.tail.take();
         let stream = self.stream.take();
         if let Some(stream) = stream {
+            self.traffic.set(stream.counters());
             stream.close();
         }
     }

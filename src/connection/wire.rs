@@ -2,8 +2,10 @@
 
 use std::collections::VecDeque;
 
+use super::counters::Undelivered;
 use super::event::Event;
 use super::output::Output;
+use super::room::Room;
 use super::tuning::Limits;
 use crate::protocol::{EncodeError, EncodeMethod, encode_heartbeat, encode_method};
 
@@ -12,21 +14,53 @@ pub(crate) struct Wire {
     pub(crate) output: Output,
     pub(crate) events: VecDeque<Event<'static>>,
     pub(crate) limits: Limits,
+    /// What may wait, in bytes.
+    pub(crate) room: Room,
     /// Bytes that are encoded, but wait in channels' own queues for their turn.
     pub(crate) deferred: usize,
     /// Frames that were encoded.
     pub(crate) frames: u64,
+    /// Messages that were published.
+    pub(crate) published: u64,
+    /// Messages that have come whole.
+    pub(crate) received: u64,
+    /// What was lost with channels that have ended.
+    pub(crate) undelivered: Undelivered,
 }
 
 impl Wire {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(room: Room) -> Self {
         Self {
             output: Output::default(),
             events: VecDeque::new(),
             limits: Limits::UNTUNED,
+            room,
             deferred: 0,
             frames: 0,
+            published: 0,
+            received: 0,
+            undelivered: Undelivered::default(),
         }
+    }
+
+    /// How many bytes wait to be sent, in all.
+    #[inline]
+    pub(crate) fn backlog(&self) -> usize {
+        self.output.len() + self.deferred
+    }
+
+    /// Whether there is room for one more message.
+    #[inline]
+    pub(crate) fn has_room(&mut self) -> bool {
+        let backlog = self.backlog();
+        self.room.is_there(backlog)
+    }
+
+    /// Whether somebody who was refused for want of room is to be told that there is some.
+    #[inline]
+    pub(crate) fn has_regained_room(&mut self) -> bool {
+        let backlog = self.backlog();
+        self.room.is_regained(backlog)
     }
 
     /// Sends a method, or encodes nothing on `Err`.

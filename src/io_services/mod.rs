@@ -20,8 +20,7 @@ pub use ready::{Interest, Ready};
 pub use resolve::{Lookup, ResolveCallback};
 pub use services::{Services, WeakServices};
 pub(crate) use services::{TimerServices, after};
-pub use stream::Counters;
-pub(crate) use stream::{Received, Stream, StreamOwner};
+pub(crate) use stream::{Received, Stream, StreamOwner, Traffic};
 pub(crate) use workflow::{Progress, Workflow};
 
 use crate::error::Error;

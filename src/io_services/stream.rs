@@ -32,17 +32,17 @@ pub(crate) trait StreamOwner {
     fn writable(&self);
 }
 
-/// What has gone through a connection's stream so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
+/// What has gone through a stream so far.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Traffic {
     /// Bytes read.
-    pub bytes_received: u64,
+    pub(crate) bytes_received: u64,
     /// Bytes written.
-    pub bytes_sent: u64,
+    pub(crate) bytes_sent: u64,
     /// System calls that read.
-    pub reads: u64,
+    pub(crate) reads: u64,
     /// System calls that wrote.
-    pub writes: u64,
+    pub(crate) writes: u64,
 }
 
 pub(crate) struct Stream {
@@ -55,7 +55,7 @@ pub(crate) struct Stream {
     /// Nothing can be written any more.
     broken: Cell<bool>,
     write_error: RefCell<Option<IoError>>,
-    counters: Cell<Counters>,
+    counters: Cell<Traffic>,
 }
 
 impl Stream {
@@ -86,7 +86,7 @@ impl Stream {
         self.blocked.get()
     }
 
-    pub(crate) fn counters(&self) -> Counters {
+    pub(crate) fn counters(&self) -> Traffic {
         self.counters.get()
     }
 
@@ -143,7 +143,6 @@ impl Stream {
         }
         self.set_blocked(false);
         if self.broken.get() {
-            output.clear();
             return Err(());
         }
         Ok(())

@@ -16,7 +16,6 @@ use std::rc::Rc;
 use super::handle::Channel;
 use crate::error::{Error, Result};
 
-pub(crate) use state::Room;
 use tracker::Acknowledged;
 pub(crate) use tracker::{Confirms, Unconfirmed};
 

@@ -9,18 +9,6 @@ use crate::connection::{Event, Wire};
 use crate::error::{Error, Misuse, ProtocolError, PublishError};
 use crate::protocol::{BasicProperties, basic, confirm};
 
-/// How many publishes may be unresolved, and whether one was refused for it.
-pub(crate) struct Room {
-    limit: usize,
-    is_wanted: bool,
-}
-
-impl Default for Room {
-    fn default() -> Self {
-        Self { limit: usize::MAX, is_wanted: false }
-    }
-}
-
 impl ChannelState {
     /// Asks for confirm mode. The closures are taken only on success.
     pub(crate) fn confirm_delivery(
@@ -64,7 +52,7 @@ impl ChannelState {
     }
 
     pub(crate) fn set_max_unconfirmed(&mut self, wire: &mut Wire, limit: usize) {
-        self.room.limit = limit;
+        self.room.resize(limit);
         self.tell_of_room(&mut wire.events);
     }
 
@@ -78,9 +66,8 @@ impl ChannelState {
         body: &Body<'_>,
     ) -> Result<Option<Fingerprint>, PublishError> {
         let Some(confirms) = &self.confirms else { return Ok(None) };
-        if confirms.outstanding() >= self.room.limit {
-            self.room.is_wanted = true;
-            return Err(PublishError::TooManyUnconfirmed { limit: self.room.limit });
+        if !self.room.is_there(confirms.outstanding()) {
+            return Err(PublishError::TooManyUnconfirmed { limit: self.room.high() });
         }
         Ok(method.mandatory.then(|| {
             Fingerprint::of(&method.exchange, &method.routing_key, properties, body.as_slice())
@@ -136,9 +123,7 @@ impl ChannelState {
     ) -> Option<Confirm<'static>> {
         let (sequence_number, outcome) = self.confirms.as_mut()?.next()?;
         self.tell_waiters(events);
-        if self.room.is_wanted {
-            self.tell_of_room(events);
-        }
+        self.tell_of_room(events);
         Some(Confirm { sequence_number, outcome })
     }
 
@@ -151,11 +136,9 @@ impl ChannelState {
         }
     }
 
-    /// There is room again when no more than half of the limit is unresolved, so that a publisher
-    /// is not called for every single place.
+    #[inline]
     fn tell_of_room(&mut self, events: &mut VecDeque<Event<'static>>) {
-        if self.room.is_wanted && self.unconfirmed() <= self.room.limit / 2 {
-            self.room.is_wanted = false;
+        if self.room.is_regained(self.unconfirmed()) {
             events.push_back(Event::Writable { channel: self.id });
         }
     }

@@ -4,6 +4,7 @@
 //! test's name is what has gone wrong in other clients: 1 to 6, 8 to 14 and 20 of the list, and
 //! those parts of 16, 17 and 18 that need no socket.
 
+mod bounds;
 mod broker;
 mod channels;
 mod closing;
@@ -11,6 +12,7 @@ mod confirms;
 mod confirms_model;
 mod consumers;
 mod content;
+mod counters;
 mod cuts;
 mod deadlines;
 mod handshake;

@@ -40,6 +40,7 @@ pub(super) enum Happened {
     AllConfirmed(String, Result<ConfirmSummary, Error>),
     Writable(u16),
     ChannelClosed(u16, Error),
+    ConnectionWritable,
 }
 
 type Log = Rc<RefCell<Vec<Happened>>>;
@@ -87,7 +88,17 @@ impl Pair {
 
     /// Open, with these limits of the broker's.
     pub(super) fn tuned(channel_max: u16, frame_max: u32) -> Self {
-        let mut pair = Self::connected();
+        Self::opened(ConnectionParameters::default(), channel_max, frame_max)
+    }
+
+    /// Open, by these parameters.
+    pub(super) fn open_with(parameters: ConnectionParameters) -> Self {
+        Self::opened(parameters, 2047, 131_072)
+    }
+
+    fn opened(parameters: ConnectionParameters, channel_max: u16, frame_max: u32) -> Self {
+        let mut pair = Self::with(parameters);
+        pair.connect();
         pair.feed(&broker::start());
         pair.feed(&broker::tune(channel_max, frame_max));
         pair.feed(&broker::open_ok());
@@ -412,6 +423,7 @@ impl Pair {
                 return;
             }
             Event::Opened => Happened::Opened,
+            Event::ConnectionWritable => Happened::ConnectionWritable,
             Event::Closed { error, was_open } => Happened::Closed { error, was_open },
             Event::Replied { channel, callback, result } => {
                 return callback(&handle(channel), result);

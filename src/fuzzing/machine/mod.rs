@@ -478,6 +478,7 @@ impl<'d> Play<'d> {
                 self.user.channel_ended(channel);
                 self.user.note("channel closed", channel.number, digest(&error));
             }
+            Event::ConnectionWritable => self.user.note("writable", 0, 0),
             Event::Released(closures) => drop(closures),
         }
     }

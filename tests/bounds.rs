@@ -1,0 +1,278 @@
+//! Bounds on memory, over real sockets (hazard 22): however slow the peer is, what waits for it
+//! stays under the high water mark and one message, and nothing is lost or sent twice.
+
+mod support;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use haypile::protocol::FrameKind;
+use haypile::{
+    BasicProperties, Channel, Connection, ConnectionCallbacks, Delivery, PublishError, Result,
+    basic, queue,
+};
+use support::peers::Peer;
+use support::{Host, Log, broker, every_host};
+
+every_host!(
+    a_peer_that_does_not_read_costs_no_more_memory_than_the_mark,
+    a_publisher_that_waits_for_room_gets_everything_to_the_broker_once,
+    what_never_left_is_counted_in_on_close,
+);
+
+thread_local! {
+    /// How many bytes this thread has allocated and not freed, and the most that it ever had.
+    static LIVE: Cell<(isize, isize)> = const { Cell::new((0, 0)) };
+}
+
+struct Counting;
+
+fn note(grown: isize) {
+    let (live, most) = LIVE.get();
+    LIVE.set((live + grown, most.max(live + grown)));
+}
+
+// SAFETY: the system's allocator does the work; counting allocates nothing and touches no memory
+// but this thread's counter, which has no destructor.
+#[allow(unsafe_code)]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        note(layout.size() as isize);
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        note(-(layout.size() as isize));
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(memory, layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        note(size as isize - layout.size() as isize);
+        // SAFETY: as the caller promises.
+        unsafe { System.realloc(memory, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const HIGH: usize = 1024 * 1024;
+const LOW: usize = 256 * 1024;
+
+/// Publishes numbered messages of these sizes in turn, until refused or done.
+struct Publisher {
+    sizes: &'static [usize],
+    next: Cell<usize>,
+    count: usize,
+    refusals: Cell<usize>,
+}
+
+impl Publisher {
+    fn new(sizes: &'static [usize], count: usize) -> Rc<Self> {
+        Rc::new(Self { sizes, next: Cell::new(0), count, refusals: Cell::new(0) })
+    }
+
+    fn size(&self, number: usize) -> usize {
+        self.sizes[number % self.sizes.len()]
+    }
+
+    /// Gives whether all are published.
+    fn publish(&self, channel: &Channel, routing_key: &str) -> bool {
+        while self.next.get() < self.count {
+            let number = self.next.get();
+            let to = basic::Publish { routing_key: routing_key.into(), ..Default::default() };
+            let mut body = number.to_be_bytes().to_vec();
+            body.resize(self.size(number).max(8), number as u8);
+            match channel.basic_publish(to, &BasicProperties::default(), body) {
+                Ok(sequence_number) => assert_eq!(sequence_number, number as u64 + 1),
+                Err(PublishError::Full) => {
+                    self.refusals.set(self.refusals.get() + 1);
+                    return false;
+                }
+                Err(error) => panic!("{error}"),
+            }
+            self.next.set(number + 1);
+        }
+        true
+    }
+}
+
+fn a_peer_that_does_not_read_costs_no_more_memory_than_the_mark<H: Host>() {
+    // Bodies that are copied and bodies that go by reference; the largest is 100 KB.
+    const SIZES: &[usize] = &[100, 1_000, 9_000, 20, 100_000];
+    const COUNT: usize = 3_000; // of 66 MB in all
+    let (cue, wait) = mpsc::channel();
+    let peer = Peer::new(move |wire| {
+        wire.open();
+        let open = wire.expect("channel.open");
+        wire.answer(&open);
+        wait.recv().expect("a cue");
+        let (mut number, mut size, mut missing) = (0, 0, 0);
+        while number < COUNT || missing > 0 {
+            let frame = wire.frame().expect("more");
+            match frame.kind {
+                FrameKind::Method => assert_eq!(frame.method().name(), "basic.publish"),
+                FrameKind::Header => {
+                    size = SIZES[number % SIZES.len()];
+                    missing = size;
+                }
+                FrameKind::Body => {
+                    if missing == size {
+                        assert_eq!(frame.payload()[..8], number.to_be_bytes(), "in order, once");
+                        number += 1;
+                    }
+                    missing -= frame.payload().len();
+                }
+                FrameKind::Heartbeat => unreachable!(),
+            }
+        }
+        assert!(wire.obey());
+    });
+
+    let host = H::new();
+    let mut parameters = peer.parameters();
+    parameters.set_water_marks(LOW, HIGH).unwrap();
+    let publisher = Publisher::new(SIZES, COUNT);
+    let (log, stop, services) = (Log::default(), host.stopper(), host.services());
+    let (told, writes_on) = (log.clone(), Rc::clone(&publisher));
+    let channel = Rc::new(RefCell::new(None::<Channel>));
+    let (kept, opened) = (Rc::clone(&channel), Rc::clone(&publisher));
+    let callbacks = ConnectionCallbacks::new()
+        .on_open(move |connection| {
+            let on_channel = move |channel: &Channel, opening: Result<()>| {
+                opening.unwrap();
+                kept.replace(Some(channel.clone()));
+                let before = LIVE.get().0;
+                LIVE.set((before, before));
+                assert!(!opened.publish(channel, ""), "it must be refused");
+                // Nobody reads: nothing changes, however often it is tried.
+                let (channel, taken) = (channel.clone(), opened.next.get());
+                services.call_later(Duration::from_millis(100), move || {
+                    assert!(!opened.publish(&channel, ""));
+                    let taken = opened.next.get() - taken;
+                    assert!(taken < 100, "{taken} more: the kernel's buffers grow, but not so");
+                    let most = LIVE.get().1 - before;
+                    println!("at most {most} bytes of memory for a mark of {HIGH}");
+                    assert!(most as usize <= HIGH + HIGH / 4 + 3 * 100_000, "{most} bytes");
+                    cue.send(()).expect("the peer waits");
+                });
+            };
+            connection.channel(None, on_channel).expect("it is open");
+        })
+        .on_writable(move |connection: &Connection| {
+            told.add("writable");
+            let channel = channel.borrow().clone().expect("it is open");
+            if writes_on.publish(&channel, "") {
+                connection.close(200, "all is said").expect("it is open");
+            }
+        })
+        .on_close(move |_, reason| {
+            assert_eq!(reason.to_string(), "connection closed by this client: (200) all is said");
+            stop();
+        });
+    drop(host.connect(parameters, callbacks));
+    host.run();
+    peer.join();
+    let most = LIVE.get().1;
+    assert!(most as usize <= 3 * HIGH, "{most} bytes, with all that else is in this thread");
+    let told = log.lines().len();
+    assert!((1..publisher.refusals.get()).contains(&told), "{told} times");
+}
+
+fn a_publisher_that_waits_for_room_gets_everything_to_the_broker_once<H: Host>() {
+    const SIZES: &[usize] = &[100, 20_000];
+    const COUNT: usize = 4_000; // of 40 MB in all
+    let host = H::new();
+    let mut parameters = broker();
+    // Less than what is written before the end of a turn.
+    parameters.set_water_marks(8 * 1024, 32 * 1024).unwrap();
+    let publisher = Publisher::new(SIZES, COUNT);
+    let (received, result) = (Rc::new(Cell::new(0_usize)), Rc::clone(&publisher));
+    let count = Rc::clone(&received);
+    let ended = support::on_channel(&host, parameters, move |channel| {
+        let declare = queue::Declare { exclusive: true, ..Default::default() };
+        let declared = move |channel: &Channel, ok: Result<queue::DeclareOk<'static>>| {
+            let queue = ok.expect("declared").queue.to_string();
+            let consume =
+                basic::Consume { queue: (&queue).into(), no_ack: true, ..Default::default() };
+            let on_message = move |channel: &Channel, delivery: &Delivery<'_>| {
+                let number = count.get();
+                assert_eq!(delivery.body()[..8], number.to_be_bytes(), "in order, once");
+                count.set(number + 1);
+                if number + 1 == COUNT {
+                    channel.connection().close(200, "all is here").expect("it is open");
+                }
+            };
+            channel.basic_consume(consume, on_message, |_, ok| drop(ok.unwrap())).unwrap();
+            let (again, writer, key) = (Rc::clone(&publisher), channel.clone(), queue.clone());
+            let on_writable = move |_: &Connection| {
+                again.publish(&writer, &key);
+            };
+            channel.connection().add_on_writable_callback(on_writable).unwrap();
+            publisher.publish(channel, &queue);
+        };
+        channel.queue_declare(declare, declared).expect("it is open");
+    });
+    assert_eq!(ended.to_string(), "connection closed by this client: (200) all is here");
+    assert_eq!(received.get(), COUNT);
+    println!("{} refusals", result.refusals.get());
+    assert!(result.refusals.get() > COUNT / 10, "that shows nothing");
+}
+
+fn what_never_left_is_counted_in_on_close<H: Host>() {
+    const COUNT: u64 = 3_000;
+    let (cue, wait) = mpsc::channel();
+    let peer = Peer::new(move |wire| {
+        wire.open();
+        let open = wire.expect("channel.open");
+        wire.answer(&open);
+        wait.recv().expect("a cue");
+    });
+    let host = H::new();
+    let mut parameters = peer.parameters();
+    parameters.set_water_marks(0, usize::MAX).unwrap();
+    // What was sent before the first publish, and how many bytes each is.
+    let sizes = Rc::new(Cell::new((0, 0)));
+    let (note, stop) = (Rc::clone(&sizes), host.stopper());
+    let callbacks = ConnectionCallbacks::new()
+        .on_open(move |connection| {
+            let opened = move |channel: &Channel, opening: Result<()>| {
+                opening.unwrap();
+                let connection = channel.connection();
+                connection.flush();
+                let before = connection.counters();
+                for number in 0..COUNT {
+                    let to = basic::Publish::default();
+                    let body = vec![7; 10_000];
+                    channel.basic_publish(to, &BasicProperties::default(), body).unwrap();
+                    if number == 0 {
+                        let size = connection.counters().buffered_out - before.buffered_out;
+                        note.set((before.bytes_sent, size as u64));
+                    }
+                }
+                connection.flush();
+                cue.send(()).expect("the peer waits");
+            };
+            connection.channel(None, opened).expect("it is open");
+        })
+        .on_close(move |connection, _| {
+            let (counters, undelivered) = (connection.counters(), connection.undelivered());
+            let (before, size) = sizes.get();
+            assert_eq!(counters.messages_published, COUNT);
+            let sent = (counters.bytes_sent - before) / size;
+            println!("{sent} messages sent, {undelivered:?}");
+            assert!(sent > 0 && sent < COUNT, "{sent} of {COUNT}: that shows nothing");
+            assert_eq!(undelivered.unsent_messages, COUNT - sent);
+            assert_eq!(undelivered.unsent_bytes, before + COUNT * size - counters.bytes_sent);
+            assert_eq!(counters.buffered_out as u64, undelivered.unsent_bytes);
+            stop();
+        });
+    drop(host.connect(parameters, callbacks));
+    host.run();
+    peer.join();
+}
