@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use haypile::protocol::FrameKind;
 use haypile::{
     BasicProperties, Channel, ConnectError, ConnectionCallbacks, ConnectionParameters, Delivery,
-    Error, HandshakeError, Heartbeat, IoError, Phase, Result, StreamLost, basic, queue,
+    Error, GetMessage, HandshakeError, Heartbeat, IoError, Phase, Result, StreamLost, basic, queue,
 };
 use support::forward::{End, Forward, Pace, Toward, Verdict};
 use support::{Host, Lag, broker, close, every_host, publish, with_queue};
@@ -24,6 +24,7 @@ every_host!(
     a_half_open_connection_at_rest,
     a_half_open_connection_that_publishes,
     a_slow_network,
+    a_network_that_stalls_for_a_while,
     a_handshake_that_dribbles,
     a_network_that_refuses,
 );
@@ -143,7 +144,7 @@ fn when_it_has(channel: &Channel, name: String, count: u32, then: impl FnOnce(&C
     channel.queue_declare(declare, declared).expect("open");
 }
 
-/// Ends the connection in the middle of so manieth frame that goes that way with a body in it.
+/// Ends the connection in the middle of a body frame: of that number, of those that go that way.
 fn end_in_body(forward: &Forward, end: End, toward: Toward, number: usize) {
     let mut bodies = 0;
     forward.inspect(move |way, frame| {
@@ -249,7 +250,7 @@ fn a_slow_network<H: Host>() {
                 let body = "slow ".repeat(1000);
                 publish(channel, &queue, body.as_str());
                 let get = basic::Get { queue: queue.into(), no_ack: true };
-                let got = move |channel: &Channel, got: Result<Option<haypile::GetMessage<'_>>>| {
+                let got = move |channel: &Channel, got: Result<Option<GetMessage<'_>>>| {
                     let got = got.expect("an answer").expect("a message");
                     assert_eq!(got.body(), body.as_bytes());
                     close(&channel.connection());
@@ -259,6 +260,33 @@ fn a_slow_network<H: Host>() {
         });
         assert!(matches!(ended, Error::ConnectionClosed(_)), "{pace:?}: {ended}");
     }
+}
+
+fn a_network_that_stalls_for_a_while<H: Host>() {
+    let host = H::new();
+    let forward = Rc::new(Forward::to(&broker()));
+    let (network, services) = (Rc::clone(&forward), host.services());
+    let ended = support::on_channel(&host, through(&forward), move |channel| {
+        with_queue(channel, move |channel, queue| {
+            let both = [Toward::Client, Toward::Broker];
+            both.into_iter().for_each(|way| network.stall(way));
+            let stalled = Rc::new(Cell::new(true));
+            let goes_on = Rc::clone(&stalled);
+            services.call_later(Duration::from_millis(200), move || {
+                goes_on.set(false);
+                both.into_iter().for_each(|way| network.resume(way));
+            });
+            publish(channel, &queue, "late");
+            let get = basic::Get { queue: queue.into(), no_ack: true };
+            let got = move |channel: &Channel, got: Result<Option<GetMessage<'_>>>| {
+                assert!(!stalled.get());
+                assert_eq!(got.expect("an answer").expect("a message").body(), b"late");
+                close(&channel.connection());
+            };
+            channel.basic_get(get, got).expect("open");
+        });
+    });
+    assert!(matches!(ended, Error::ConnectionClosed(_)), "{ended}");
 }
 
 /// Bytes come all the time, and the limit holds all the same.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use haypile::{
     BaseConnection, Channel, Closed, Connection, ConnectionCallbacks, ConnectionParameters,
-    ConnectionWorkflow, Error, Party, Result, Services, WeakServices,
+    ConnectionWorkflow, Error, Party, Result, Services,
 };
 
 use crate::support::Host;
@@ -157,19 +157,20 @@ impl Stage {
     /// Calls `then` from the loop, once `test` holds, which another thread sees to.
     pub fn when(&self, test: impl Fn() -> bool + 'static, then: impl FnOnce() + 'static) {
         fn look(
-            services: &WeakServices,
+            services: &Services,
             test: impl Fn() -> bool + 'static,
             then: impl FnOnce() + 'static,
         ) {
-            if test() {
-                return then();
-            }
-            let weak = services.clone();
-            if let Some(services) = services.upgrade() {
-                services.call_later(Duration::from_millis(1), move || look(&weak, test, then));
-            }
+            let weak = services.downgrade();
+            services.call_later(Duration::from_millis(1), move || {
+                if test() {
+                    then();
+                } else if let Some(services) = weak.upgrade() {
+                    look(&services, test, then);
+                }
+            });
         }
-        look(&self.services().downgrade(), test, then);
+        look(&self.services(), test, then);
     }
 
     /// A callback that notes how a connection ended, and stops the loop.
