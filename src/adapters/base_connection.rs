@@ -75,8 +75,8 @@ macro_rules! foreign_connection {
                 callbacks: crate::ConnectionCallbacks,
                 services: &crate::Services,
             ) -> Self {
-                let session = crate::connection::Session::start(services, workflow.into(), callbacks);
-                Self { connection: session, services: services.clone() }
+                let connection = services.connect(workflow, callbacks);
+                Self { connection, services: services.clone() }
             }
         }
 

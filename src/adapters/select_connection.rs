@@ -1,6 +1,6 @@
 //! A connection on the crate's own loop.
 
-use crate::connection::{Connection, ConnectionCallbacks, ConnectionWorkflow, Session};
+use crate::connection::{Connection, ConnectionCallbacks, ConnectionWorkflow};
 use crate::error::Result;
 use crate::io_services::Services;
 use crate::ioloop::{IOLoop, LoopHandle};
@@ -56,7 +56,7 @@ impl SelectConnection {
         ioloop: &IOLoop,
     ) -> Result<Self> {
         let services = ioloop.services().clone();
-        let connection = Session::start(&services, workflow.into(), callbacks);
+        let connection = services.connect(workflow, callbacks);
         Ok(Self { connection, services, ioloop: ioloop.handle(), _own: None })
     }
 

@@ -18,6 +18,7 @@ mod heartbeat;
 mod input;
 mod lent;
 mod machine;
+mod opening;
 mod output;
 mod parameters;
 mod receiving;

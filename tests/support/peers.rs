@@ -42,6 +42,10 @@ impl Peer {
         Self { address, script }
     }
 
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// How to connect to it. No time is limited: what is told must not come by a timeout.
     pub fn parameters(&self) -> ConnectionParameters {
         parameters_of(self.address)
@@ -135,6 +139,17 @@ impl Wire {
             count += std::mem::take(&mut self.received).len();
         }
         count
+    }
+
+    /// Whether the client has closed its end, as far as is known.
+    pub fn has_gone(&self) -> bool {
+        self.stream.set_nonblocking(true).expect("a socket");
+        let read = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false).expect("a socket");
+        match read {
+            Ok(count) => count == 0,
+            Err(error) => is_hang_up(&error),
+        }
     }
 
     fn fill(&mut self) -> bool {
