@@ -50,7 +50,8 @@
 //! ```
 //!
 //! - **One thread.** A loop and everything on it stay on their thread, which the compiler checks.
-//!   [`Remote`] is the door for other threads: it posts a closure to the loop.
+//!   [`Remote`], [`RemoteConnection`] and [`RemoteChannel`] are the doors for other threads: they post
+//!   closures to the loop. An [`Acker`] answers a delivery from any thread.
 //! - **The loop owns the connection** until that has ended. Handles hold it weakly: closures may
 //!   capture them, and dropping them closes nothing.
 //! - **Callbacks are called from the loop**, never from inside the call that started the work, and
@@ -88,13 +89,13 @@ pub mod protocol;
 
 pub use adapters::*;
 pub use channel::{
-    Body, Channel, Confirm, ConfirmSummary, Delivery, GetMessage, Message, PublishOutcome,
-    ReturnedMessage,
+    Acker, Body, Channel, Confirm, ConfirmSummary, Delivery, GetMessage, Message, PublishOutcome,
+    RemoteChannel, ReturnedMessage,
 };
 pub use connection::{
     AmqPlainCredentials, Connection, ConnectionCallbacks, ConnectionParameters, ConnectionWorkflow,
-    Counters, Credentials, ExternalCredentials, Heartbeat, PlainCredentials, SaslAnswer,
-    TcpOptions, Undelivered,
+    Counters, Credentials, ExternalCredentials, Heartbeat, PlainCredentials, RemoteConnection,
+    SaslAnswer, TcpOptions, Undelivered,
 };
 pub use error::*;
 pub use io_services::{

@@ -107,6 +107,17 @@ fn select_custom_ioloop_publishes_by_a_timer_and_closes_by_another() {
 }
 
 #[test]
+fn worker_threads_does_every_job_once_and_acknowledges_it() {
+    let mut lines = run("worker_threads");
+    let end = "connection closed by this client: (200) all is done";
+    assert_eq!(lines.pop().as_deref(), Some(end));
+    lines.sort();
+    let mut jobs: Vec<_> = (1..=20).map(|number| format!("done: job {number}")).collect();
+    jobs.sort();
+    assert_eq!(lines, jobs);
+}
+
+#[test]
 fn graceful_stop_cancels_and_closes_at_a_signal() {
     needs_broker();
     let mut worker = Running::start("graceful_stop", &[]);

@@ -1,11 +1,13 @@
 //! The user's handle on a channel.
 
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 
 use super::callbacks::{Completion, OnMessage};
 use super::message::{Body, Delivery, GetMessage, ReturnedMessage};
+use super::remote::RemoteChannel;
 use super::state::{ChannelId, ChannelState, Observers};
-use crate::connection::{Connection, Session, Wire};
+use crate::connection::{Connection, Inbox, Session, Wire};
 use crate::error::{Error, Misuse, ProtocolError, PublishError, Result};
 use crate::protocol::{
     BasicProperties, EncodeMethod, Method, ReplyMethod, Request, ShortStr, basic, channel,
@@ -88,6 +90,13 @@ impl Channel {
     /// The connection it is on.
     pub fn connection(&self) -> Connection {
         Connection::new(self.session.clone())
+    }
+
+    /// A handle for other threads: it posts closures that get this one.
+    pub fn remote(&self) -> RemoteChannel {
+        let session = self.session.upgrade();
+        let inbox = session.as_ref().map_or(Inbox::ended(), |session| session.inbox());
+        RemoteChannel::new(Arc::clone(inbox), self.id)
     }
 
     /// Whether it is open: the broker has opened it, and nobody has closed it or its connection.

@@ -1,9 +1,11 @@
 //! A message that has come: a view of the read buffer for as long as the callback runs.
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::acker::{Acker, Origin};
 use crate::protocol::{BasicProperties, DecodeError, ShortStr, basic};
 
 /// From this length on, [`Message::to_bytes`] shares the read buffer instead of copying: a kept
@@ -21,11 +23,12 @@ pub type ReturnedMessage<'a> = Message<'a, basic::Return<'a>>;
 ///
 /// It is a view of the connection's read buffer, valid while the callback runs. Keep the body with
 /// [`to_bytes`](Self::to_bytes), or all of it with [`into_owned`](Message::into_owned).
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Message<'a, M> {
     method: M,
     properties: Part<'a>,
     body: Part<'a>,
+    origin: Origin<'a>,
 }
 
 /// Bytes of a message: still in the read buffer, or its own.
@@ -55,15 +58,20 @@ impl Part<'_> {
     }
 }
 
-impl std::fmt::Debug for Part<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Part<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "[{} bytes]", self.as_slice().len())
     }
 }
 
 impl<'a, M> Message<'a, M> {
     pub(crate) fn new(method: M, properties: Part<'a>, body: Part<'a>) -> Self {
-        Self { method, properties, body }
+        Self { method, properties, body, origin: Origin::default() }
+    }
+
+    /// Says where its answer goes.
+    pub(crate) fn from(self, origin: Origin<'a>) -> Self {
+        Self { origin, ..self }
     }
 
     /// The method that brought the message, with everything that is not content.
@@ -96,6 +104,7 @@ impl<'a, M> Message<'a, M> {
             properties: Part::Owned(Bytes::copy_from_slice(self.properties.as_slice())),
             body: Part::Owned(self.body.to_bytes()),
             method: own(self.method),
+            origin: self.origin.into_owned(),
         }
     }
 }
@@ -104,6 +113,12 @@ impl Delivery<'_> {
     /// The tag to acknowledge it by, on the channel it came on.
     pub fn delivery_tag(&self) -> u64 {
         self.method.delivery_tag
+    }
+
+    /// What answers it from any thread. Each acker is an answer: take one for each delivery, and
+    /// none if the consumer takes its messages unacknowledged.
+    pub fn acker(&self) -> Acker {
+        self.origin.acker(self.method.delivery_tag)
     }
 
     /// The consumer that it is for.
@@ -133,6 +148,12 @@ impl Delivery<'_> {
 }
 
 impl GetMessage<'_> {
+    /// What answers it from any thread. Each acker is an answer: take one for each message, and
+    /// none if it was fetched with `no_ack`.
+    pub fn acker(&self) -> Acker {
+        self.origin.acker(self.method.delivery_tag)
+    }
+
     /// All of it, free of the read buffer or sharing it as [`to_bytes`](Self::to_bytes) does.
     pub fn into_owned(self) -> GetMessage<'static> {
         self.map_owned(basic::GetOk::into_owned)
@@ -143,6 +164,16 @@ impl ReturnedMessage<'_> {
     /// All of it, free of the read buffer or sharing it as [`to_bytes`](Self::to_bytes) does.
     pub fn into_owned(self) -> ReturnedMessage<'static> {
         self.map_owned(basic::Return::into_owned)
+    }
+}
+
+impl<M: fmt::Debug> fmt::Debug for Message<'_, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("method", &self.method)
+            .field("properties", &self.properties)
+            .field("body", &self.body)
+            .finish()
     }
 }
 

@@ -1,5 +1,6 @@
 //! One channel: the FIFO of pending requests, consumers, content being assembled. And its handle.
 
+mod acker;
 mod callbacks;
 mod confirms;
 mod consumers;
@@ -7,9 +8,12 @@ mod content;
 mod handle;
 mod message;
 mod publish;
+mod remote;
 mod requests;
 mod state;
 
+pub use acker::Acker;
+pub(crate) use acker::{Answer, Origin};
 pub(crate) use callbacks::{Completion, OnClose, OnGet, OnMessage, OnReply};
 pub use confirms::{Confirm, ConfirmSummary, PublishOutcome};
 pub(crate) use confirms::{OnConfirmed, Unconfirmed};
@@ -18,4 +22,5 @@ pub(crate) use content::{Lookahead, look_ahead};
 pub use handle::Channel;
 pub(crate) use message::Part;
 pub use message::{Body, Delivery, GetMessage, Message, ReturnedMessage};
+pub use remote::RemoteChannel;
 pub(crate) use state::{ChannelId, ChannelState, Observers, Outcome, broker_closed_channel};

@@ -1,6 +1,5 @@
 //! Between the broker's challenges and the credentials, which may take their time to answer.
 
-use std::any::Any;
 use std::rc::Rc;
 
 use super::event::Challenge;
@@ -55,13 +54,10 @@ impl Session {
         authentication.challenge += 1;
         let (challenge, remote, key) = (authentication.challenge, core.remote(), self.key.get());
         SaslAnswer::new(move |answered| {
-            let answer = move |core: &Rc<LoopCore>| {
-                let session =
-                    key.and_then(|key| core.session(key)).map(|session| session as Rc<dyn Any>);
-                match session.map(Rc::downcast::<Self>) {
-                    Some(Ok(session)) => session.answered(core, challenge, answered),
-                    _ => drop(core.call_user(|| drop(answered))),
-                }
+            let answer = move |core: &Rc<LoopCore>| match key.and_then(|key| Self::find(core, key))
+            {
+                Some(session) => session.answered(core, challenge, answered),
+                None => drop(core.call_user(|| drop(answered))),
             };
             // A loop that has gone wants no answer.
             let _ = remote.post(Box::new(answer));

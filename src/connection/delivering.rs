@@ -8,7 +8,7 @@ use super::event::Event;
 use super::handle::Connection;
 use super::lent::{Home, Lent, LentList, OfChannel, OfConnection};
 use super::session::Session;
-use crate::channel::{Channel, ChannelId, Observers};
+use crate::channel::{Channel, ChannelId, Observers, Origin};
 use crate::error::{Closed, Error, Party};
 use crate::io_services::Workflow;
 use crate::ioloop::LoopCore;
@@ -20,6 +20,7 @@ impl Session {
                 let mut lent =
                     Lent { session: self, channel, consumer, on_message: Some(on_message) };
                 let handle = self.channel(channel);
+                let delivery = delivery.from(Origin::new(self.inbox(), channel));
                 self.call(core, || {
                     if let Some(on_message) = &mut lent.on_message {
                         on_message(&handle, &delivery);
@@ -31,6 +32,8 @@ impl Session {
                 self.call(core, || callback(&channel, result));
             }
             Event::Got { channel, callback, result } => {
+                let origin = Origin::new(self.inbox(), channel);
+                let result = result.map(|got| got.map(|message| message.from(origin)));
                 let channel = self.channel(channel);
                 self.call(core, || callback(&channel, result));
             }

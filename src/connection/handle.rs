@@ -1,9 +1,11 @@
 //! The user's handle on a connection.
 
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 
 use super::callbacks::ConnectionObservers;
 use super::counters::{Counters, Undelivered};
+use super::remote::{Inbox, RemoteConnection};
 use super::session::Session;
 use crate::channel::{Channel, Completion};
 use crate::error::{LoopError, Misuse, Result};
@@ -149,6 +151,13 @@ impl Connection {
     pub fn undelivered(&self) -> Undelivered {
         let session = self.session.upgrade();
         session.map(|session| session.look(|machine| machine.undelivered())).unwrap_or_default()
+    }
+
+    /// A handle for other threads: it posts closures that get this one.
+    pub fn remote(&self) -> RemoteConnection {
+        let session = self.session.upgrade();
+        let inbox = session.as_ref().map_or(Inbox::ended(), |session| session.inbox());
+        RemoteConnection::new(Arc::clone(inbox))
     }
 
     /// The services of the loop that drives it.

@@ -3,7 +3,8 @@
 //! It asks the machine what happened, one thing at a time, and calls the closure concerned with
 //! nothing borrowed, so that every API call, every drop and every close is legal in every callback.
 
-use std::cell::{Cell, RefCell};
+use std::any::Any;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io::ErrorKind;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -15,9 +16,10 @@ use super::counters::Counters;
 use super::handle::Connection;
 use super::input::Input;
 use super::machine::Machine;
+use super::remote::Inbox;
 use super::workflow::ConnectionWorkflow;
 use crate::channel::{Channel, ChannelId};
-use crate::error::{ConnectError, Error, StreamLost};
+use crate::error::{ConnectError, Error, Misuse, StreamLost};
 use crate::io_services::{
     LoopSession, Progress, Received, Services, Stream, StreamOwner, Traffic, WeakServices, Workflow,
 };
@@ -48,6 +50,8 @@ pub(crate) struct Session {
     resuming: Cell<bool>,
     /// Events are being delivered further up the stack.
     running: Cell<bool>,
+    /// What other threads have for it, once any may.
+    inbox: OnceCell<Arc<Inbox>>,
 }
 
 impl Session {
@@ -72,6 +76,7 @@ impl Session {
             dirty: Cell::new(false),
             resuming: Cell::new(false),
             running: Cell::new(false),
+            inbox: OnceCell::new(),
         });
         let me = session.me.clone();
         let on_progress = Box::new(move |progress| {
@@ -109,6 +114,27 @@ impl Session {
     /// Works on the closures that are kept for the connection as a whole.
     pub(crate) fn observe_with(&self, work: impl FnOnce(&mut ConnectionObservers)) {
         work(&mut self.callbacks.borrow_mut().observers);
+    }
+
+    /// That session, if `core` still owns it.
+    pub(super) fn find(core: &LoopCore, key: SessionKey) -> Option<Rc<Self>> {
+        let session: Rc<dyn Any> = core.session(key)?;
+        session.downcast().ok()
+    }
+
+    /// The way in from other threads.
+    #[inline]
+    pub(crate) fn inbox(&self) -> &Arc<Inbox> {
+        self.inbox.get_or_init(|| match (self.services.upgrade(), self.key.get()) {
+            (Some(services), Some(key)) => Inbox::new(services.core().remote(), key),
+            _ => Arc::clone(Inbox::ended()),
+        })
+    }
+
+    /// Runs what another thread has posted.
+    pub(super) fn run_post(&self, core: &LoopCore, post: impl FnOnce(Weak<Session>)) {
+        self.call(core, || post(self.me.clone()));
+        self.settle();
     }
 
     pub(crate) fn services(&self) -> Option<Services> {
@@ -370,8 +396,11 @@ impl Session {
         self.settle();
     }
 
-    /// Lets go of the stream.
+    /// Lets go of the stream, and takes nothing from other threads any more.
     pub(super) fn take_down(&self) {
+        if let Some(inbox) = self.inbox.get() {
+            inbox.end(Misuse::ConnectionNotOpen);
+        }
         self.arm(None);
         self.tail.take();
         let stream = self.stream.take();
@@ -397,7 +426,9 @@ impl LoopSession for Session {
     }
 
     fn abandon(&self) {
+        let posted = self.inbox.get().map(|inbox| inbox.abandon());
         self.take_down();
+        drop(posted);
         // The user's closures drop with nothing borrowed: they may look at their connection.
         drop((self.workflow.take(), self.take_on_challenge()));
         let mut machine = Machine::waiting();

@@ -73,6 +73,11 @@ pub(super) enum Panics {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SessionKey(Key);
 
+impl SessionKey {
+    /// Names none.
+    pub(crate) const NONE: Self = Self(Key::NONE);
+}
+
 /// Names a name lookup under way, for ever.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LookupKey(Key);
@@ -368,7 +373,7 @@ impl LoopCore {
     /// Owns `session` until [`release`](Self::release). A detached core does not take it.
     pub(crate) fn adopt(&self, session: Rc<dyn LoopSession>) -> SessionKey {
         if self.is_detached() {
-            return SessionKey(Key::NONE);
+            return SessionKey::NONE;
         }
         SessionKey(self.sessions.borrow_mut().insert(session))
     }

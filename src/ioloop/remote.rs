@@ -46,16 +46,14 @@ impl Remote {
     /// [`LoopError::Gone`]: `callback` has been dropped, on this thread, with nothing locked. One
     /// that was taken is dropped without a call if the loop goes before its turn.
     pub fn add_callback(&self, callback: impl FnOnce() + Send + 'static) -> Result<(), LoopError> {
-        self.post(Box::new(move |core| drop(core.call_user(callback))))
+        let post = Box::new(move |core: &Rc<LoopCore>| drop(core.call_user(callback)));
+        self.post(post).map_err(|_| LoopError::Gone)
     }
 
-    pub(crate) fn post(&self, post: RemotePost) -> Result<(), LoopError> {
+    /// `post` comes back if the loop has gone, to be dropped with nothing locked.
+    pub(crate) fn post(&self, post: RemotePost) -> Result<(), RemotePost> {
         let mut queue = self.lock();
-        let Some(waker) = &queue.waker else {
-            drop(queue);
-            drop(post);
-            return Err(LoopError::Gone);
-        };
+        let Some(waker) = &queue.waker else { return Err(post) };
         if queue.posts.is_empty() {
             self.0.has_posts.store(true, Ordering::SeqCst);
             // Under the lock, which `close` takes too: no wake reaches a loop that has gone.
