@@ -4,6 +4,7 @@
 //! many requests, and since a program and a test match on the exact cause.
 
 mod connect;
+mod tls;
 
 use std::fmt;
 use std::io;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use connect::{ConnectError, ConnectFailure};
+pub use tls::{CertificateError, TlsError};
 
 use crate::protocol::{DecodeError, EncodeError, reply_code};
 
@@ -65,6 +67,9 @@ pub enum Error {
     /// The bytes stream ended or failed while the connection was open.
     #[error("connection lost: {0}")]
     StreamLost(#[from] StreamLost),
+    /// The socket was connected, but TLS could not be negotiated over it.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 impl From<io::Error> for Error {
@@ -384,6 +389,9 @@ pub enum StreamLost {
     /// It failed.
     #[error(transparent)]
     Io(#[from] IoError),
+    /// What lies between has failed, or was cut: [`TlsError::Truncated`].
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// Why a message was not published. Nothing of it was encoded or sent.

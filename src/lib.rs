@@ -67,12 +67,13 @@
 //! # Where to look
 //!
 //! [`SelectConnection`] and [`IOLoop`] to begin with; [`Channel`] for what one can do;
-//! [`ConnectionParameters`] for where and as whom; [`Error`] for what can go wrong; [`IoServices`]
+//! [`ConnectionParameters`] for where and as whom, [`TlsOptions`] for whom to trust; [`Error`] for what can go wrong; [`IoServices`]
 //! to run it on a loop of your own; [`protocol`] for the wire itself. Methods are structs of the
 //! modules [`basic`], [`exchange`], [`queue`] and [`tx`].
 //!
 //! # Features
 //!
+//! - `tls`, on by default: `amqps`, by rustls with ring. Nothing of it is in a connection without.
 //! - `tokio`: `TokioConnection`, on a `LocalSet`.
 #![warn(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
@@ -92,6 +93,8 @@ pub use channel::{
     Acker, Body, Channel, Confirm, ConfirmSummary, Delivery, GetMessage, Message, PublishOutcome,
     RemoteChannel, ReturnedMessage,
 };
+#[cfg(feature = "tls")]
+pub use connection::TlsOptions;
 pub use connection::{
     AmqPlainCredentials, Connection, ConnectionCallbacks, ConnectionParameters, ConnectionWorkflow,
     Counters, Credentials, ExternalCredentials, Heartbeat, PlainCredentials, RemoteConnection,
@@ -104,6 +107,10 @@ pub use io_services::{
 };
 pub use ioloop::{IOLoop, LoopCore, LoopHandle, PollerKind, Remote, Stopper, TimerId};
 pub use protocol::{BasicProperties, FieldTable, FieldValue, ShortStr, basic, exchange, queue, tx};
+
+/// The TLS library, of the version whose types [`TlsOptions::with_config`] takes.
+#[cfg(feature = "tls")]
+pub use rustls;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -3,7 +3,6 @@
 
 mod support;
 
-use std::cell::RefCell;
 use std::collections::HashSet;
 use std::io::{self, ErrorKind};
 use std::net::ToSocketAddrs;
@@ -16,7 +15,7 @@ use haypile::{
     IoError, Phase, PlainCredentials, ProtocolError, StreamLost,
 };
 use support::peers::{self, Peer, SECRET, Wire, dead_end, parameters_of, silent};
-use support::{Host, broker, every_host, logs};
+use support::{Host, broker, every_host, logs, refused};
 
 every_host!(
     a_port_where_nobody_listens,
@@ -34,36 +33,6 @@ every_host!(
     a_server_with_nothing_to_agree_on,
     an_error_that_no_callback_takes_is_logged_or_returned,
 );
-
-/// Connects to what must refuse, and gives the error that `on_open_error` was told.
-fn refused<H: Host>(parameters: ConnectionParameters) -> Error {
-    logs::keep();
-    let host = H::new();
-    let told = Rc::new(RefCell::new(Vec::new()));
-    let (errors, stop) = (Rc::clone(&told), host.stopper());
-    let callbacks = ConnectionCallbacks::new()
-        .on_open(|_| unreachable!("it is not open"))
-        .on_close(|_, _| unreachable!("it was not open"))
-        .on_open_error(move |connection, error| {
-            assert!(connection.is_closed() && !connection.is_open());
-            errors.borrow_mut().push(error);
-            // The loop goes on: it is a callback of later that stops it.
-            let services = connection.services().expect("the loop runs");
-            services.add_callback(move || stop());
-        });
-    let connection = host.connect(parameters, callbacks);
-    assert!(told.borrow().is_empty(), "told from inside the call");
-    host.run();
-    assert!(connection.is_closed());
-    // And on, and nothing is told again.
-    let stop = host.stopper();
-    host.services().call_later(Duration::from_millis(1), move || stop());
-    host.run();
-    let [error] = &told.borrow()[..] else { panic!("not told once: {told:?}") };
-    let texts = format!("{error} {error:?} {:?} {:?}", **connection, logs::take());
-    assert!(!texts.contains(SECRET), "{texts}");
-    error.clone()
-}
 
 fn os_error(errno: i32) -> IoError {
     io::Error::from_raw_os_error(errno).into()

@@ -29,6 +29,8 @@ mod session;
 mod tcp_options;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "tls")]
+mod tls_options;
 mod tuning;
 mod url;
 mod wire;
@@ -53,6 +55,12 @@ pub(crate) use remote::{Inbox, Post};
 pub(crate) use room::Room;
 pub use sasl::SaslAnswer;
 pub(crate) use session::Session;
+#[cfg(feature = "tls")]
+pub use tls_options::TlsOptions;
+
+/// Without the feature `tls` there are none.
+#[cfg(not(feature = "tls"))]
+type TlsOptions = std::convert::Infallible;
 pub use tcp_options::TcpOptions;
 pub(crate) use wire::Wire;
 pub use workflow::ConnectionWorkflow;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::TlsOptions;
 use super::bounds::Bounds;
 use super::credentials::{Credentials, PlainCredentials};
 use super::heartbeat::Heartbeat;
@@ -35,7 +36,7 @@ pub struct ConnectionParameters {
     host: String,
     /// `None` is the port of the scheme.
     port: Option<u16>,
-    tls: bool,
+    tls: Option<TlsOptions>,
     virtual_host: String,
     credentials: Arc<dyn Credentials>,
     channel_max: u16,
@@ -59,7 +60,7 @@ impl Default for ConnectionParameters {
         Self {
             host: "localhost".into(),
             port: None,
-            tls: false,
+            tls: None,
             virtual_host: "/".into(),
             credentials: Arc::new(PlainCredentials::default()),
             channel_max: u16::MAX,
@@ -92,12 +93,14 @@ impl ConnectionParameters {
 
     /// The TCP port. Default 5672, or 5671 with TLS.
     pub fn port(&self) -> u16 {
-        self.port.unwrap_or(if self.tls { 5671 } else { 5672 })
+        self.port.unwrap_or(if self.tls.is_some() { 5671 } else { 5672 })
     }
 
-    /// Whether TLS is to be spoken: the scheme was `amqps`.
-    pub(crate) fn is_tls(&self) -> bool {
-        self.tls
+    /// How TLS is spoken, if it is. Default: it is not; by a URL with the scheme `amqps`
+    /// [`TlsOptions::new`].
+    #[cfg(feature = "tls")]
+    pub fn tls(&self) -> Option<&TlsOptions> {
+        self.tls.as_ref()
     }
 
     /// The virtual host. Default `/`.
@@ -149,8 +152,8 @@ impl ConnectionParameters {
         self.socket_timeout
     }
 
-    /// How long the AMQP handshake may take once TCP is connected, and an orderly close. Default
-    /// 15 s.
+    /// How long TLS and the AMQP handshake may take once TCP is connected, and an orderly close.
+    /// Default 15 s.
     pub fn stack_timeout(&self) -> Option<Duration> {
         self.stack_timeout
     }
@@ -187,8 +190,10 @@ impl ConnectionParameters {
         self
     }
 
-    /// Has TLS spoken. The port, unless it was set, becomes 5671.
-    pub(crate) fn set_tls(&mut self, tls: bool) -> &mut Self {
+    /// Sets how TLS is spoken (pika's `ssl_options`); `None` is without it. The port, unless it was
+    /// set, becomes 5671.
+    #[cfg(feature = "tls")]
+    pub fn set_tls(&mut self, tls: Option<TlsOptions>) -> &mut Self {
         self.tls = tls;
         self
     }
@@ -282,8 +287,8 @@ impl ConnectionParameters {
         Ok(self)
     }
 
-    /// Sets how long the AMQP handshake may take once TCP is connected, and how long an orderly
-    /// close may wait for the broker; `None` waits for ever.
+    /// Sets how long TLS and the AMQP handshake may take once TCP is connected, and how long an
+    /// orderly close may wait for the broker; `None` waits for ever.
     ///
     /// # Errors
     /// If it is zero.
@@ -355,13 +360,14 @@ pub(super) fn not_zero(
 mod tests {
     use super::*;
 
+    #[cfg(feature = "tls")]
     #[test]
     fn the_port_is_that_of_the_scheme_unless_it_is_set() {
         let mut parameters = ConnectionParameters::default();
         assert_eq!(parameters.port(), 5672);
-        assert_eq!(parameters.set_tls(true).port(), 5671);
+        assert_eq!(parameters.set_tls(Some(TlsOptions::new())).port(), 5671);
         assert_eq!(parameters.set_port(5672).port(), 5672);
-        assert_eq!(parameters.set_port(1).set_tls(false).port(), 1);
+        assert_eq!(parameters.set_port(1).set_tls(None).port(), 1);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::machine::Machine;
 use super::remote::Inbox;
 use super::workflow::ConnectionWorkflow;
 use crate::channel::{Channel, ChannelId};
-use crate::error::{ConnectError, Error, Misuse, StreamLost};
+use crate::error::{ConnectError, Error, Misuse, StreamLost, TlsError};
 use crate::io_services::{
     LoopSession, Progress, Received, Services, Stream, StreamOwner, Traffic, WeakServices, Workflow,
 };
@@ -278,18 +278,21 @@ impl Session {
             return;
         }
         let opened = match progress {
-            Progress::Connected { socket, parameters, limit } => {
+            Progress::Connected { connected, parameters, limit } => {
                 drop(self.machine.replace(Machine::new(*parameters)));
                 let owner: Weak<dyn StreamOwner> = self.me.clone();
-                let stream = Stream::open(&services, socket, owner).map_err(Error::from);
+                let stream = connected.serve(&services, owner).map_err(Error::from);
                 stream.map(|stream| (stream, limit))
             }
             Progress::Failed(error) => Err(error),
         };
         match opened {
             Ok((stream, limit)) => {
-                self.stream.replace(Some(stream));
+                self.stream.replace(Some(Rc::clone(&stream)));
                 self.machine.borrow_mut().connected(limit);
+                if stream.has_pending() {
+                    self.read(services.core(), &stream);
+                }
                 self.settle();
             }
             Err(error) => {
@@ -328,7 +331,7 @@ impl Session {
                 self.machine.borrow_mut().lost(StreamLost::Io(error));
             }
         }
-        self.take_in(services.core(), |_| Received::Bytes(0));
+        self.take_in(services.core(), |_| Received::default());
     }
 
     fn read(&self, core: &Rc<LoopCore>, stream: &Stream) -> bool {
@@ -351,33 +354,29 @@ impl Session {
         tail.clear();
         self.tail.replace(tail);
         let received = fill(&mut bytes[kept..]);
-        if let (Received::Bytes(1..), Some(services)) = (&received, self.services.upgrade()) {
+        if received.count > 0
+            && let Some(services) = self.services.upgrade()
+        {
             self.machine.borrow_mut().received(services.now());
         }
-        let filled = match &received {
-            Received::Bytes(count) => kept + count,
-            _ => kept,
-        };
-        let is_full = filled == buffer.len();
-        self.dispatch(core, &buffer, filled);
+        self.dispatch(core, &buffer, kept + received.count);
         core.put_read_buffer(buffer);
-        match received {
-            Received::Bytes(count) => count > 0 && !is_full,
-            Received::Blocked => true,
-            Received::Lost(cause) => {
-                let cause = self.cause_of_loss(cause);
-                self.machine.borrow_mut().lost(cause);
-                self.resume_later();
-                true
-            }
+        if let Some(cause) = received.lost {
+            let cause = self.cause_of_loss(cause);
+            self.machine.borrow_mut().lost(cause);
+            self.resume_later();
+            return true;
         }
+        received.blocked
     }
 
     /// The system tells of a reset once: if a write has learned of it, a read sees the mere end.
     fn cause_of_loss(&self, read: StreamLost) -> StreamLost {
         let write = self.stream().and_then(|stream| stream.take_write_error());
         match (read, write) {
-            (StreamLost::EndOfStream, Some(error)) if error.kind() != ErrorKind::BrokenPipe => {
+            (StreamLost::EndOfStream | StreamLost::Tls(TlsError::Truncated), Some(error))
+                if error.kind() != ErrorKind::BrokenPipe =>
+            {
                 error.into()
             }
             (read, _) => read,

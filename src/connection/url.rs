@@ -39,7 +39,10 @@ fn parse(text: &str) -> Result<ConnectionParameters, ParametersError> {
     let mut parameters = ConnectionParameters::default();
     match url.scheme() {
         "amqp" => {}
-        "amqps" => drop(parameters.set_tls(true)),
+        #[cfg(feature = "tls")]
+        "amqps" => drop(parameters.set_tls(Some(super::TlsOptions::new()))),
+        #[cfg(not(feature = "tls"))]
+        "amqps" => return Err(unreadable("amqps needs TLS, which this program is built without")),
         other => return Err(unreadable(format!("the scheme is {other:?}, not amqp or amqps"))),
     }
     if url.fragment().is_some() {
@@ -61,9 +64,6 @@ fn parse(text: &str) -> Result<ConnectionParameters, ParametersError> {
             ));
         }
         parameters.set_virtual_host(decode("virtual host", virtual_host)?)?;
-    }
-    if parameters.is_tls() {
-        return Err(unreadable("amqps needs TLS, which is not supported yet"));
     }
     Ok(parameters)
 }
@@ -197,6 +197,19 @@ mod tests {
         assert_eq!(credentials("amqp://"), ("PLAIN".into(), b"\0guest\0guest".to_vec()));
         assert_eq!(read("amqp://h").host(), "h");
         assert_eq!((read("amqp://h").port(), read("amqp://h:1").port()), (5672, 1));
+    }
+
+    #[test]
+    fn amqps_is_with_tls_and_on_its_port() {
+        #[cfg(feature = "tls")]
+        {
+            let parameters = read("amqps://h");
+            assert_eq!((parameters.port(), parameters.tls().is_some()), (5671, true));
+            assert_eq!(read("amqps://h:1").port(), 1);
+            assert!(read("amqp://h").tls().is_none());
+        }
+        #[cfg(not(feature = "tls"))]
+        assert!(refusal("amqps://h").contains("built without"));
     }
 
     #[test]

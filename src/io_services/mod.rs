@@ -7,6 +7,8 @@ mod ready;
 mod resolve;
 mod services;
 mod stream;
+#[cfg(feature = "tls")]
+mod tls;
 mod workflow;
 
 use std::io;
@@ -20,7 +22,9 @@ pub use ready::{Interest, Ready};
 pub use resolve::{Lookup, ResolveCallback};
 pub use services::{Services, WeakServices};
 pub(crate) use services::{TimerServices, after};
-pub(crate) use stream::{Received, Stream, StreamOwner, Traffic};
+pub(crate) use stream::{Connected, Received, Stream, StreamOwner, Traffic};
+#[cfg(feature = "tls")]
+pub(crate) use tls::SEALING_SPACE;
 pub(crate) use workflow::{Progress, Workflow};
 
 use crate::error::Error;

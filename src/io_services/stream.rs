@@ -9,6 +9,8 @@ use std::rc::{Rc, Weak};
 use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 use socket2::Socket;
 
+#[cfg(feature = "tls")]
+use super::tls::Tls;
 use super::{FdHandler, FdKey, Interest, Ready, Services, WeakServices};
 use crate::connection::Output;
 use crate::error::{IoError, StreamLost};
@@ -18,10 +20,53 @@ use crate::error::{IoError, StreamLost};
 const SLICES: usize = 64;
 
 /// What a read came to.
-pub(crate) enum Received {
-    Bytes(usize),
-    Blocked,
-    Lost(StreamLost),
+#[derive(Default)]
+pub(crate) struct Received {
+    /// So many bytes have come.
+    pub(crate) count: usize,
+    /// Nothing more is there for now.
+    pub(crate) blocked: bool,
+    /// Nothing will come behind them any more.
+    pub(crate) lost: Option<StreamLost>,
+}
+
+impl From<StreamLost> for Received {
+    fn from(cause: StreamLost) -> Self {
+        Self { lost: Some(cause), ..Self::default() }
+    }
+}
+
+/// What lies between a stream and its socket.
+pub(super) enum Layer {
+    Plain,
+    #[cfg(feature = "tls")]
+    Tls(Box<RefCell<Tls>>),
+}
+
+/// What a connection is to run over.
+pub(crate) enum Connected {
+    Plain(OwnedFd),
+    /// TLS is negotiated.
+    #[cfg(feature = "tls")]
+    Secured(Rc<Stream>),
+}
+
+impl Connected {
+    /// The stream, which serves that owner from now on.
+    pub(crate) fn serve(
+        self,
+        services: &Services,
+        owner: Weak<dyn StreamOwner>,
+    ) -> io::Result<Rc<Stream>> {
+        match self {
+            Self::Plain(socket) => Stream::open(services, socket, Layer::Plain, owner),
+            #[cfg(feature = "tls")]
+            Self::Secured(stream) => {
+                stream.owner.replace(owner);
+                Ok(stream)
+            }
+        }
+    }
 }
 
 /// Whoever a stream serves.
@@ -47,9 +92,10 @@ pub(crate) struct Traffic {
 
 pub(crate) struct Stream {
     socket: Socket,
-    services: WeakServices,
+    layer: Layer,
+    pub(super) services: WeakServices,
     key: Cell<Option<FdKey>>,
-    owner: Weak<dyn StreamOwner>,
+    owner: RefCell<Weak<dyn StreamOwner>>,
     /// The socket takes nothing at the moment; write interest is on.
     blocked: Cell<bool>,
     /// Nothing can be written any more.
@@ -60,16 +106,18 @@ pub(crate) struct Stream {
 
 impl Stream {
     /// Takes a connected socket, and watches it until [`close`](Self::close).
-    pub(crate) fn open(
+    pub(super) fn open(
         services: &Services,
         socket: OwnedFd,
+        layer: Layer,
         owner: Weak<dyn StreamOwner>,
     ) -> io::Result<Rc<Self>> {
         let stream = Rc::new(Self {
             socket: socket.into(),
+            layer,
             services: services.downgrade(),
             key: Cell::new(None),
-            owner,
+            owner: RefCell::new(owner),
             blocked: Cell::new(false),
             broken: Cell::new(false),
             write_error: RefCell::new(None),
@@ -79,6 +127,25 @@ impl Stream {
         stream.socket.set_nosigpipe(true)?;
         stream.key.set(Some(services.add_fd(Interest::READ, stream.clone())?));
         Ok(stream)
+    }
+
+    /// Whether TLS is not negotiated yet, and nothing can be written.
+    #[cfg(feature = "tls")]
+    pub(super) fn is_handshaking(&self) -> bool {
+        matches!(&self.layer, Layer::Tls(tls) if tls.borrow().is_handshaking())
+    }
+
+    /// Whether there is something to read that the socket will not tell of.
+    pub(crate) fn has_pending(&self) -> bool {
+        match &self.layer {
+            Layer::Plain => false,
+            #[cfg(feature = "tls")]
+            Layer::Tls(tls) => tls.borrow().has_early(),
+        }
+    }
+
+    fn owner(&self) -> Option<Rc<dyn StreamOwner>> {
+        self.owner.borrow().upgrade()
     }
 
     /// Whether the socket takes nothing more for now: `writable` will come.
@@ -102,8 +169,17 @@ impl Stream {
 
     /// Reads once.
     pub(crate) fn read(&self, space: &mut [u8]) -> Received {
+        match &self.layer {
+            Layer::Plain => self.receive(space),
+            #[cfg(feature = "tls")]
+            Layer::Tls(tls) => self.read_tls(&mut tls.borrow_mut(), space),
+        }
+    }
+
+    /// Reads from the socket, once.
+    pub(super) fn receive(&self, space: &mut [u8]) -> Received {
         if space.is_empty() {
-            return Received::Bytes(0);
+            return Received::default();
         }
         let received = loop {
             match (&self.socket).read(space) {
@@ -116,10 +192,12 @@ impl Stream {
         counters.bytes_received += received.as_ref().map_or(0, |count| *count as u64);
         self.counters.set(counters);
         match received {
-            Ok(0) => Received::Lost(StreamLost::EndOfStream),
-            Ok(count) => Received::Bytes(count),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Received::Blocked,
-            Err(error) => Received::Lost(StreamLost::Io(error.into())),
+            Ok(0) => StreamLost::EndOfStream.into(),
+            Ok(count) => Received { count, blocked: count < space.len(), lost: None },
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Received { blocked: true, ..Received::default() }
+            }
+            Err(error) => StreamLost::Io(error.into()).into(),
         }
     }
 
@@ -127,37 +205,55 @@ impl Stream {
     /// `writable` comes. After an error, which [`take_write_error`](Self::take_write_error) gives,
     /// output is thrown away.
     pub(crate) fn write(&self, output: &mut Output) -> Result<(), ()> {
-        while !output.is_empty() && !self.broken.get() {
-            match self.send(output) {
-                Ok(sent) => output.advance(sent),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.set_blocked(true);
-                    return Ok(());
-                }
-                Err(error) => {
-                    self.broken.set(true);
-                    self.write_error.replace(Some(error.into()));
-                }
-            }
-        }
-        self.set_blocked(false);
+        let written = match &self.layer {
+            _ if self.broken.get() => Ok(()),
+            Layer::Plain => self.write_plain(output),
+            #[cfg(feature = "tls")]
+            Layer::Tls(tls) => self.write_tls(&mut tls.borrow_mut(), output),
+        };
+        self.note_written(written);
         if self.broken.get() {
             return Err(());
         }
         Ok(())
     }
 
-    fn send(&self, output: &Output) -> io::Result<usize> {
-        let mut slices = [IoSlice::new(&[]); SLICES];
-        let used = output.slices(&mut slices);
+    fn write_plain(&self, output: &mut Output) -> io::Result<()> {
+        while !output.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let used = output.slices(&mut slices);
+            let sent = self.send(&slices[..used])?;
+            output.advance(sent);
+        }
+        Ok(())
+    }
+
+    /// Waits for the socket if it has refused a write; keeps the error if it has failed.
+    pub(super) fn note_written(&self, written: io::Result<()>) {
+        match written {
+            Ok(()) => self.set_blocked(false),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.set_blocked(true),
+            Err(error) => {
+                self.broken.set(true);
+                self.write_error.replace(Some(error.into()));
+                self.set_blocked(false);
+            }
+        }
+    }
+
+    /// Writes to the socket, once.
+    pub(super) fn send(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         // A peer that is gone must be an error here, not a signal that ends the process.
         #[cfg(not(target_vendor = "apple"))]
         let flags = SendFlags::NOSIGNAL;
         #[cfg(target_vendor = "apple")]
         let flags = SendFlags::empty();
-        let sent =
-            sendmsg(&self.socket, &slices[..used], &mut SendAncillaryBuffer::default(), flags);
+        let sent = loop {
+            match sendmsg(&self.socket, slices, &mut SendAncillaryBuffer::default(), flags) {
+                Err(rustix::io::Errno::INTR) => {}
+                sent => break sent,
+            }
+        };
         let mut counters = self.counters.get();
         counters.writes += 1;
         counters.bytes_sent += sent.map_or(0, |count| count as u64);
@@ -180,6 +276,12 @@ impl Stream {
     /// Takes the socket off the loop. It closes when nobody uses it any more, at the latest when
     /// the loop has left this stream's handler.
     pub(crate) fn close(&self) {
+        #[cfg(feature = "tls")]
+        if let Layer::Tls(tls) = &self.layer
+            && !self.broken.get()
+        {
+            self.close_tls(&mut tls.borrow_mut());
+        }
         self.broken.set(true);
         if let (Some(key), Some(services)) = (self.key.take(), self.services.upgrade()) {
             services.remove_fd(key);
@@ -195,7 +297,7 @@ impl AsFd for Stream {
 
 impl FdHandler for Stream {
     fn on_ready(self: Rc<Self>, ready: Ready) -> Ready {
-        let (Some(services), Some(owner)) = (self.services.upgrade(), self.owner.upgrade()) else {
+        let (Some(services), Some(owner)) = (self.services.upgrade(), self.owner()) else {
             self.close();
             return ready;
         };

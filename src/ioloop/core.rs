@@ -16,6 +16,8 @@ use super::keyed::{Key, Keyed};
 use super::remote::{Remote, RemotePost};
 use super::timer_callback::{Lent, TimerCallback};
 use super::timers::{Due, Period, TimerId, Timers, nanos, overwrite};
+#[cfg(feature = "tls")]
+use crate::io_services::SEALING_SPACE;
 use crate::io_services::{LoopSession, ResolveCallback};
 
 /// No host waits for a deadline 584 years away.
@@ -54,6 +56,9 @@ pub struct LoopCore {
     in_turn: Cell<bool>,
     detached: Cell<bool>,
     read_buffer: Cell<Option<Arc<[u8]>>>,
+    /// Where TLS seals what is about to be written.
+    #[cfg(feature = "tls")]
+    sealing_space: Cell<Box<[u8]>>,
     /// An empty output buffer, for the next connection that has something to send.
     write_buffer: Cell<Vec<u8>>,
     panics: Panics,
@@ -107,6 +112,8 @@ impl LoopCore {
             in_turn: Cell::new(false),
             detached: Cell::new(false),
             read_buffer: Cell::new(None),
+            #[cfg(feature = "tls")]
+            sealing_space: Cell::default(),
             write_buffer: Cell::default(),
             panics,
             on_panic: RefCell::new(Rc::new(log_panic)),
@@ -420,6 +427,18 @@ impl LoopCore {
     /// An empty buffer, with the capacity that it last had if nobody has taken it since.
     pub(crate) fn take_write_buffer(&self) -> Vec<u8> {
         self.write_buffer.take()
+    }
+
+    /// Room to seal output in, to be given back with nothing of worth in it.
+    #[cfg(feature = "tls")]
+    pub(crate) fn take_sealing_space(&self) -> Box<[u8]> {
+        let space = self.sealing_space.take();
+        if space.is_empty() { vec![0; SEALING_SPACE].into() } else { space }
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn put_sealing_space(&self, space: Box<[u8]>) {
+        self.sealing_space.set(space);
     }
 
     /// Takes an empty buffer back. One that a burst has blown up is let go.

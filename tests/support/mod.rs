@@ -7,13 +7,16 @@ pub mod hosts;
 pub mod lag;
 pub mod logs;
 pub mod peers;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 
 use haypile::{
-    BasicProperties, Body, Channel, Connection, ConnectionCallbacks, ConnectionParameters, Error,
-    Result, basic, queue,
+    BaseConnection, BasicProperties, Body, Channel, Connection, ConnectionCallbacks,
+    ConnectionParameters, Error, Result, basic, queue,
 };
 
 pub use control::BrokerControl;
@@ -67,6 +70,36 @@ pub fn with_queue(channel: &Channel, then: impl FnOnce(&Channel, String) + 'stat
 pub fn publish<'b>(channel: &Channel, queue: &str, body: impl Into<Body<'b>>) {
     let to = basic::Publish { routing_key: queue.into(), ..Default::default() };
     channel.basic_publish(to, &BasicProperties::default(), body).expect("the channel is open");
+}
+
+/// Connects to what must refuse, and gives the error that `on_open_error` was told.
+pub fn refused<H: Host>(parameters: ConnectionParameters) -> Error {
+    logs::keep();
+    let host = H::new();
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let (errors, stop) = (Rc::clone(&told), host.stopper());
+    let callbacks = ConnectionCallbacks::new()
+        .on_open(|_| unreachable!("it is not open"))
+        .on_close(|_, _| unreachable!("it was not open"))
+        .on_open_error(move |connection, error| {
+            assert!(connection.is_closed() && !connection.is_open());
+            errors.borrow_mut().push(error);
+            // The loop goes on: it is a callback of later that stops it.
+            let services = connection.services().expect("the loop runs");
+            services.add_callback(move || stop());
+        });
+    let connection = host.connect(parameters, callbacks);
+    assert!(told.borrow().is_empty(), "told from inside the call");
+    host.run();
+    assert!(connection.is_closed());
+    // And on, and nothing is told again.
+    let stop = host.stopper();
+    host.services().call_later(Duration::from_millis(1), move || stop());
+    host.run();
+    let [error] = &told.borrow()[..] else { panic!("not told once: {told:?}") };
+    let texts = format!("{error} {error:?} {:?} {:?}", **connection, logs::take());
+    assert!(!texts.contains(peers::SECRET), "{texts}");
+    error.clone()
 }
 
 /// A list that closures of a test write to.

@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use haypile::protocol::{
     confirm, connection, encode_body_frame, encode_content_header, encode_method, queue,
 };
 use haypile::{ConnectionParameters, FieldTable, PlainCredentials};
+use rustls::{ServerConfig, ServerConnection};
 use socket2::{Domain, Socket, Type};
 
 /// No script waits longer for its client, on a busy machine either.
@@ -36,7 +37,7 @@ impl Peer {
             for _ in 0..clients {
                 let (stream, _) = listener.accept().expect("a client");
                 stream.set_read_timeout(Some(LIMIT)).expect("a timeout");
-                script(&mut Wire { stream, received: Vec::new() });
+                script(&mut Wire { stream, tls: None, goodbye: false, received: Vec::new() });
             }
         });
         Self { address, script }
@@ -75,6 +76,9 @@ pub fn parameters_of(address: SocketAddr) -> ConnectionParameters {
 /// The peer's end of the connection.
 pub struct Wire {
     pub stream: TcpStream,
+    tls: Option<ServerConnection>,
+    /// The client has ended TLS in order.
+    pub goodbye: bool,
     received: Vec<u8>,
 }
 
@@ -97,6 +101,26 @@ impl Received {
 }
 
 impl Wire {
+    /// Speaks TLS from now on: what is sent and read is plain. Gives how the handshake ended.
+    pub fn start_tls(&mut self, config: Arc<ServerConfig>) -> std::io::Result<()> {
+        let tls = self.tls.insert(ServerConnection::new(config).expect("a configuration"));
+        while tls.is_handshaking() {
+            tls.complete_io(&mut self.stream)?;
+        }
+        Ok(())
+    }
+
+    /// The TLS that is spoken.
+    pub fn tls(&mut self) -> &mut ServerConnection {
+        self.tls.as_mut().expect("TLS")
+    }
+
+    /// Ends TLS in order, and leaves TCP open.
+    pub fn say_goodbye(&mut self) {
+        self.tls().send_close_notify();
+        self.send([]);
+    }
+
     /// Reads the client's protocol header.
     pub fn header(&mut self) {
         while self.received.len() < PROTOCOL_HEADER.len() {
@@ -154,8 +178,15 @@ impl Wire {
 
     fn fill(&mut self) -> bool {
         let mut bytes = [0; 65536];
-        match self.stream.read(&mut bytes) {
-            Ok(0) => false,
+        let read = match &mut self.tls {
+            Some(tls) => rustls::Stream::new(tls, &mut self.stream).read(&mut bytes),
+            None => self.stream.read(&mut bytes),
+        };
+        match read {
+            Ok(0) => {
+                self.goodbye = self.tls.is_some();
+                false
+            }
             Ok(count) => {
                 self.received.extend_from_slice(&bytes[..count]);
                 true
@@ -168,7 +199,11 @@ impl Wire {
     /// Sends bytes, at once, so that one read takes them if they are few. That the client has hung
     /// up is seen by reading.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        match self.stream.write_all(bytes.as_ref()) {
+        let sent = match &mut self.tls {
+            Some(tls) => rustls::Stream::new(tls, &mut self.stream).write_all(bytes.as_ref()),
+            None => self.stream.write_all(bytes.as_ref()),
+        };
+        match sent {
             Err(error) if is_hang_up(&error) => {}
             sent => sent.expect("to send"),
         }
@@ -277,7 +312,8 @@ pub fn dead_end() -> SocketAddr {
 }
 
 fn is_hang_up(error: &std::io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
+    use ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), ConnectionReset | BrokenPipe | UnexpectedEof)
 }
 
 pub fn start() -> connection::Start<'static> {

@@ -1,5 +1,5 @@
-//! From the parameters of several hosts to a connected socket, and on to the next one when AMQP
-//! cannot be opened over it. [`Plan`] says what to do; here it is done, on any loop.
+//! From the parameters of several hosts to a connected socket, with TLS on it if it is to be, and on
+//! to the next one when AMQP cannot be opened over it. [`Plan`] says what to do; here it is done, on any loop.
 
 mod addresses;
 mod failures;
@@ -17,16 +17,20 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::{ConnectAttempt, Lookup, Services, WeakServices};
+#[cfg(feature = "tls")]
+use super::tls::TlsHandshake;
+use super::{ConnectAttempt, Connected, Lookup, Services, WeakServices};
 use crate::connection::{ConnectionParameters, ConnectionWorkflow, Limit};
 use crate::error::Error;
+#[cfg(feature = "tls")]
+use crate::error::TlsError;
 use crate::ioloop::TimerId;
 use plan::{Action, AttemptId, Plan};
 
 /// What a workflow has come to.
 pub(crate) enum Progress {
     /// A socket is connected, over which AMQP is to be opened within the limit.
-    Connected { socket: OwnedFd, parameters: Box<ConnectionParameters>, limit: Option<Limit> },
+    Connected { connected: Connected, parameters: Box<ConnectionParameters>, limit: Option<Limit> },
     /// There will be no connection.
     Failed(Error),
 }
@@ -41,6 +45,8 @@ struct Steps {
     plan: RefCell<Plan>,
     lookup: Cell<Option<Lookup>>,
     attempts: RefCell<Vec<(AttemptId, ConnectAttempt)>>,
+    #[cfg(feature = "tls")]
+    handshake: Cell<Option<TlsHandshake>>,
     timer: Cell<Option<(Instant, TimerId)>>,
     on_progress: OnProgress,
 }
@@ -59,6 +65,8 @@ impl Workflow {
             plan: RefCell::new(Plan::new(workflow, seed)),
             lookup: Cell::new(None),
             attempts: RefCell::default(),
+            #[cfg(feature = "tls")]
+            handshake: Cell::new(None),
             timer: Cell::new(None),
             on_progress,
         });
@@ -93,6 +101,8 @@ impl Workflow {
         for (_, attempt) in self.0.attempts.take() {
             attempt.cancel();
         }
+        #[cfg(feature = "tls")]
+        drop(self.0.handshake.take());
         if let Some(services) = self.0.services.upgrade() {
             self.0.arm(&services, None);
         }
@@ -136,9 +146,7 @@ impl Steps {
                 Some(Action::Open(limit)) => {
                     let parameters = self.plan.borrow().parameters().cloned();
                     if let Some((socket, parameters)) = socket.take().zip(parameters) {
-                        let parameters = Box::new(parameters);
-                        let connected = Progress::Connected { socket, parameters, limit };
-                        (self.on_progress)(connected);
+                        self.open(services, socket, Box::new(parameters), limit);
                     }
                 }
                 Some(Action::GiveUp(error)) => {
@@ -183,6 +191,41 @@ impl Steps {
             }
         });
         self.attempts.borrow_mut().push((id, attempt));
+    }
+
+    /// Goes on with a socket that is connected.
+    fn open(
+        self: &Rc<Self>,
+        services: &Services,
+        socket: OwnedFd,
+        parameters: Box<ConnectionParameters>,
+        limit: Option<Limit>,
+    ) {
+        #[cfg(feature = "tls")]
+        if let Some(options) = parameters.tls().cloned() {
+            let host = parameters.host().to_owned();
+            let weak = Rc::downgrade(self);
+            let done = move |secured| {
+                let Some(steps) = weak.upgrade() else { return };
+                drop(steps.handshake.take());
+                match secured {
+                    Ok(stream) => {
+                        let connected = Connected::Secured(stream);
+                        (steps.on_progress)(Progress::Connected { connected, parameters, limit });
+                    }
+                    Err(cause) => {
+                        let cause: TlsError = cause;
+                        steps.tell(None, |plan, now| plan.failed(now, cause.into()));
+                    }
+                }
+            };
+            let handshake = TlsHandshake::start(services, socket, &options, &host, limit, done);
+            return self.handshake.set(Some(handshake));
+        }
+        #[cfg(not(feature = "tls"))]
+        let _ = services;
+        let connected = Connected::Plain(socket);
+        (self.on_progress)(Progress::Connected { connected, parameters, limit });
     }
 
     fn take_attempt(&self, id: AttemptId) -> Option<ConnectAttempt> {
