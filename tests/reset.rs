@@ -75,8 +75,8 @@ fn peer(then: impl FnOnce(&mut Wire) + Send + 'static) -> (Peer, Cue) {
         let open = wire.expect("channel.open");
         wire.answer(&open);
         wait.recv().expect("a cue");
+        wire.after = Some(Box::new(done));
         then(wire);
-        drop(done);
     });
     (peer, Cue(cue, answer))
 }

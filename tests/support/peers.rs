@@ -1,5 +1,6 @@
 //! A scripted fake broker, for what a real one never does.
 
+use std::any::Any;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, OnceLock};
@@ -37,7 +38,8 @@ impl Peer {
             for _ in 0..clients {
                 let (stream, _) = listener.accept().expect("a client");
                 stream.set_read_timeout(Some(LIMIT)).expect("a timeout");
-                script(&mut Wire { stream, tls: None, goodbye: false, received: Vec::new() });
+                let (tls, received, after) = (None, Vec::new(), None);
+                script(&mut Wire { stream, tls, goodbye: false, received, after });
             }
         });
         Self { address, script }
@@ -80,6 +82,8 @@ pub struct Wire {
     /// The client has ended TLS in order.
     pub goodbye: bool,
     received: Vec<u8>,
+    /// Dropped when the stream is closed.
+    pub after: Option<Box<dyn Any + Send>>,
 }
 
 /// A frame that the client sent.
