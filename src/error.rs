@@ -64,6 +64,17 @@ pub enum Error {
     /// The peer sent what AMQP 0-9-1 does not allow; the connection was closed because of it.
     #[error("the peer broke the protocol: {0}")]
     Protocol(#[from] ProtocolError),
+    /// The broker did not answer a request in the time that was set for it: see
+    /// [`Channel::set_request_timeout`](crate::Channel::set_request_timeout). Whether it took
+    /// effect is not known.
+    #[error("no answer to {method} within {limit:?}")]
+    RequestTimeout {
+        /// The request's method, such as "queue.declare"; "basic.publish" of what waited for
+        /// confirms.
+        method: &'static str,
+        /// The time that was set.
+        limit: Duration,
+    },
     /// The bytes stream ended or failed while the connection was open.
     #[error("connection lost: {0}")]
     StreamLost(#[from] StreamLost),

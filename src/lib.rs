@@ -56,8 +56,8 @@
 //!   capture them, and dropping them closes nothing.
 //! - **Callbacks are called from the loop**, never from inside the call that started the work, and
 //!   dropped once they cannot be called any more. Every call, close and drop is legal in each.
-//! - **Requests complete exactly once**, with the reply or with the error that ended their channel
-//!   or connection.
+//! - **Requests complete exactly once**, with the reply, with the error that ended their channel or
+//!   connection, or with a [timeout](Channel::set_request_timeout).
 //! - **Publishes resolve exactly once**, in confirm mode: see [`Channel::confirm_delivery`].
 //! - **Output leaves by the end of the turn**, all that was made in it by one write; when more than
 //!   64 KiB wait, at once.

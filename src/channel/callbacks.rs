@@ -2,6 +2,8 @@
 
 use super::handle::Channel;
 use super::message::{Delivery, GetMessage, ReturnedMessage};
+use super::state::ChannelId;
+use crate::connection::Event;
 use crate::error::{Error, Result};
 use crate::protocol::{Method, ShortStr};
 
@@ -29,4 +31,19 @@ pub(crate) enum Completion {
     Get(OnGet),
     /// Channel.Close: the channel's end is the completion.
     Close,
+}
+
+impl Completion {
+    pub(crate) fn is_close(&self) -> bool {
+        matches!(self, Self::Close)
+    }
+
+    /// What is told of a request that has failed.
+    pub(crate) fn failed(self, channel: ChannelId, error: Error) -> Option<Event<'static>> {
+        match self {
+            Self::Reply(callback) => Some(Event::Replied { channel, callback, result: Err(error) }),
+            Self::Get(callback) => Some(Event::Got { channel, callback, result: Err(error) }),
+            Self::Close => None,
+        }
+    }
 }

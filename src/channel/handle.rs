@@ -2,6 +2,7 @@
 
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::callbacks::{Completion, OnMessage};
 use super::message::{Body, Delivery, GetMessage, ReturnedMessage};
@@ -23,7 +24,8 @@ use crate::protocol::{
 /// **Requests** (`queue_declare` and all others that take a callback last) complete exactly once,
 /// from the loop: with the broker's reply, or with the error that ended the channel or connection.
 /// One at a time is on the wire; the others wait in order, and what is published or acknowledged
-/// behind a waiting request keeps its place behind it.
+/// behind a waiting request keeps its place behind it. Their time can be limited: see
+/// [`set_request_timeout`](Self::set_request_timeout).
 ///
 /// **Errors**: every call on a channel that is not open is [`Misuse::ChannelNotOpen`], and a value
 /// that AMQP cannot carry is [`Misuse::Encode`]; nothing is sent then, and the closures that came
@@ -73,13 +75,35 @@ impl Channel {
         })
     }
 
+    /// Works on the channel's state with the time.
+    pub(super) fn work_at<R>(
+        &self,
+        work: impl FnOnce(&mut ChannelState, &mut Wire, Instant) -> Result<R, Misuse>,
+    ) -> Result<R, Misuse> {
+        // An adapter's clock is asked with nothing borrowed.
+        let now = self.session()?.services().ok_or(Misuse::ChannelNotOpen)?.now();
+        self.work(|channel, wire| work(channel, wire, now))
+    }
+
+    /// Makes a request of the channel, whose time begins to run.
+    pub(super) fn ask<R>(
+        &self,
+        ask: impl FnOnce(&mut ChannelState, &mut Wire) -> Result<R, Misuse>,
+    ) -> Result<R, Misuse> {
+        self.work_at(|channel, wire, now| {
+            let asked = ask(channel, wire)?;
+            channel.limit_last_request(wire, now);
+            Ok(asked)
+        })
+    }
+
     fn request<M: Request>(
         &self,
         method: &M,
         on_reply: impl FnOnce(&Channel, Result<M::Reply>) + 'static,
     ) -> Result<()> {
         let mut completion = Some(reply_as(on_reply));
-        Ok(self.work(|channel, wire| channel.request(wire, method, &mut completion))?)
+        Ok(self.ask(|channel, wire| channel.request(wire, method, &mut completion))?)
     }
 
     /// Its number on the connection.
@@ -136,11 +160,38 @@ impl Channel {
     /// `reply_text` is longer than 255 bytes.
     pub fn close<'a>(&self, reply_code: u16, reply_text: impl Into<ShortStr<'a>>) -> Result<()> {
         let reply_text = reply_text.into();
-        Ok(self.work(|channel, wire| channel.close(wire, reply_code, reply_text))?)
+        Ok(self.ask(|channel, wire| channel.close(wire, reply_code, reply_text))?)
+    }
+
+    /// Limits how long the broker may take to answer each request that is made from now on; `None`
+    /// is no limit, which is the default unless the connection's
+    /// [`set_request_timeout`](Connection::set_request_timeout) says otherwise.
+    ///
+    /// The time runs from the call on, also while the request waits for those before it. When it
+    /// is over, the request completes with [`Error::RequestTimeout`]. Whether it takes effect is
+    /// then not known: it is sent in its turn all the same, its reply is awaited and dropped, and
+    /// what follows keeps its place behind it. What it would bring is undone:
+    ///
+    /// - the message of a `basic_get` goes back to its queue (`no_ack`: it is lost, which is
+    ///   logged); a get that is not sent yet is not sent at all;
+    /// - the consumer of a `basic_consume` is not called any more, and is cancelled;
+    /// - a channel whose opening was not answered is closed when it opens;
+    /// - a `close` that is not answered ends the channel without the broker: the close callbacks
+    ///   get the error, and the number stays in use until the answer comes.
+    ///
+    /// # Errors
+    /// [`Misuse::ChannelNotOpen`] if the channel has ended.
+    pub fn set_request_timeout(&self, limit: impl Into<Option<Duration>>) -> Result<()> {
+        let limit = limit.into();
+        self.work(|channel, _| {
+            channel.set_request_timeout(limit);
+            Ok::<_, Misuse>(())
+        })?;
+        Ok(())
     }
 
     /// Adds a closure that is called once, when the channel has ended, however it did: with
-    /// [`Error::ChannelClosed`], or with what ended its connection
+    /// [`Error::ChannelClosed`], with [`Error::RequestTimeout`], or with what ended its connection
     /// (pika's `add_on_close_callback`). They are called in the order they were added. A channel
     /// that the broker closes and that has none is logged.
     ///
@@ -269,9 +320,8 @@ impl Channel {
     ) -> Result<ShortStr<'static>> {
         let mut on_message: Option<OnMessage> = Some(Box::new(on_message));
         let mut completion = Some(reply_as(on_reply));
-        Ok(self.work(|channel, wire| {
-            channel.consume(wire, method, &mut on_message, &mut completion)
-        })?)
+        Ok(self
+            .ask(|channel, wire| channel.consume(wire, method, &mut on_message, &mut completion))?)
     }
 
     /// Cancels a consumer (AMQP basic.cancel). Its closure is not called any more; messages that
@@ -287,7 +337,7 @@ impl Channel {
         on_reply: impl FnOnce(&Channel, Result<basic::CancelOk<'static>>) + 'static,
     ) -> Result<()> {
         let mut completion = Some(reply_as(on_reply));
-        Ok(self.work(|channel, wire| channel.cancel(wire, &method, &mut completion))?)
+        Ok(self.ask(|channel, wire| channel.cancel(wire, &method, &mut completion))?)
     }
 
     /// Fetches one message (AMQP basic.get): `None` if the queue is empty.
@@ -300,7 +350,7 @@ impl Channel {
         on_reply: impl FnOnce(&Channel, Result<Option<GetMessage<'_>>>) + 'static,
     ) -> Result<()> {
         let mut completion = Some(Completion::Get(Box::new(on_reply)));
-        Ok(self.work(|channel, wire| channel.request(wire, &method, &mut completion))?)
+        Ok(self.ask(|channel, wire| channel.get(wire, &method, &mut completion))?)
     }
 
     /// Acknowledges a delivery, or all up to it (AMQP basic.ack).

@@ -5,6 +5,7 @@ mod callbacks;
 mod confirms;
 mod consumers;
 mod content;
+mod deadlines;
 mod handle;
 mod message;
 mod publish;

@@ -8,19 +8,58 @@
 //! transaction it must not join.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
 
 use super::callbacks::Completion;
-use crate::connection::{Output, Undelivered, Wire};
+use crate::connection::{Limit, Output, Undelivered, Wire};
 use crate::protocol::{EncodeError, EncodeMethod, encode_method, tx};
 
 /// A request that has no reply yet.
 pub(crate) struct Pending {
     /// Class and method id of the request.
     ids: (u16, u16),
-    pub(crate) completion: Completion,
+    name: &'static str,
+    /// None if nobody waits for the reply any more.
+    pub(crate) completion: Option<Completion>,
+    limit: Option<Limit>,
+    pub(crate) undo: Undo,
+}
+
+/// What is to be done about a request that nobody waits for any more.
+#[derive(Clone, Default)]
+pub(crate) enum Undo {
+    #[default]
+    Nothing,
+    /// Cancel the consumer that it starts.
+    Cancel(Bytes),
+    /// Close the channel that it opens.
+    Close,
+    /// Put the message back that it fetches.
+    Requeue,
+}
+
+/// A request whose time is over.
+pub(super) struct Overdue {
+    pub(super) method: &'static str,
+    pub(super) limit: Duration,
+    pub(super) completion: Completion,
+    pub(super) undo: Undo,
 }
 
 impl Pending {
+    fn new<M: EncodeMethod>(completion: Option<Completion>) -> Self {
+        let ids = (M::CLASS_ID, M::METHOD_ID);
+        Self { ids, name: M::NAME, completion, limit: None, undo: Undo::Nothing }
+    }
+
+    fn take_overdue(&mut self, now: Instant) -> Option<Overdue> {
+        let Limit { limit, .. } = self.limit.take_if(|limit| limit.at <= now)?;
+        let completion = self.completion.take()?;
+        Some(Overdue { method: self.name, limit, completion, undo: self.undo.clone() })
+    }
+
     /// Whether that method answers this request. A reply's method id follows its request's: the
     /// next number, or for basic.get the next two (get-ok, get-empty); exchange.unbind-ok alone is
     /// out of line.
@@ -76,6 +115,12 @@ impl Requests {
         self.on_wire.is_none() && self.queue.is_empty()
     }
 
+    /// Whether somebody waits for a reply, or something waits to be sent.
+    pub(crate) fn is_awaited(&self) -> bool {
+        let on_wire = self.on_wire.as_ref();
+        !self.queue.is_empty() || on_wire.is_some_and(|pending| pending.completion.is_some())
+    }
+
     /// Puts a request in its place: on the wire, or behind those that wait. Takes `completion`
     /// only if there is no error, so that the caller can drop it with nothing borrowed.
     pub(crate) fn push<M: EncodeMethod>(
@@ -85,19 +130,87 @@ impl Requests {
         method: &M,
         completion: &mut Option<Completion>,
     ) -> Result<(), EncodeError> {
-        let ids = (M::CLASS_ID, M::METHOD_ID);
         if self.is_idle() {
             wire.send(channel, method)?;
-            self.on_wire = completion.take().map(|completion| Pending { ids, completion });
+            self.on_wire = Some(Pending::new::<M>(completion.take()));
         } else {
             let mut encoded = Vec::new();
             encode_method(&mut encoded, wire.limits.frame_max, channel, method)?;
             wire.deferred += encoded.len();
             wire.frames += 1;
-            let request = completion.take().map(|completion| Pending { ids, completion });
-            self.queue.extend(request.map(|pending| Queued::Request(pending, encoded)));
+            let pending = Pending::new::<M>(completion.take());
+            self.queue.push_back(Queued::Request(pending, encoded));
         }
         Ok(())
+    }
+
+    /// The request that was pushed last, if it has no reply yet.
+    fn last_mut(&mut self) -> Option<&mut Pending> {
+        let queued = self.queue.iter_mut().rev().find_map(|queued| match queued {
+            Queued::Request(pending, _) => Some(pending),
+            Queued::Content(_) => None,
+        });
+        queued.or(self.on_wire.as_mut())
+    }
+
+    /// Limits the time of the request that was pushed last.
+    pub(super) fn limit_last(&mut self, limit: Limit) {
+        if let Some(pending) = self.last_mut() {
+            pending.limit = Some(limit);
+        }
+    }
+
+    /// Says how to undo the request that was pushed last.
+    pub(super) fn undo_last_by(&mut self, undo: Undo) {
+        if let Some(pending) = self.last_mut() {
+            pending.undo = undo;
+        }
+    }
+
+    fn pending(&self) -> impl Iterator<Item = &Pending> {
+        let queued = self.queue.iter().filter_map(|queued| match queued {
+            Queued::Request(pending, _) => Some(pending),
+            Queued::Content(_) => None,
+        });
+        self.on_wire.iter().chain(queued)
+    }
+
+    fn pending_mut(&mut self) -> impl Iterator<Item = &mut Pending> {
+        let queued = self.queue.iter_mut().filter_map(|queued| match queued {
+            Queued::Request(pending, _) => Some(pending),
+            Queued::Content(_) => None,
+        });
+        self.on_wire.iter_mut().chain(queued)
+    }
+
+    /// When the limits of those that wait are over.
+    pub(super) fn deadlines(&self) -> impl Iterator<Item = Instant> {
+        self.pending().filter_map(|pending| pending.limit.map(|limit| limit.at))
+    }
+
+    /// Those whose time is over, in order. Nobody waits for them any more.
+    pub(super) fn take_overdue(&mut self, now: Instant) -> Vec<Overdue> {
+        self.pending_mut().filter_map(|pending| pending.take_overdue(now)).collect()
+    }
+
+    /// Takes those basic.gets out of the queue that nobody waits for: what they would fetch would
+    /// only be put back.
+    pub(super) fn forget_unsent_gets(&mut self, wire: &mut Wire) {
+        self.queue.retain(|queued| {
+            let forget = match queued {
+                Queued::Request(pending, _) => {
+                    pending.completion.is_none() && matches!(pending.undo, Undo::Requeue)
+                }
+                Queued::Content(_) => false,
+            };
+            wire.deferred -= if forget { queued.len() } else { 0 };
+            !forget
+        });
+    }
+
+    /// Lets go of all that wait; their replies are awaited all the same.
+    pub(super) fn abandon(&mut self) -> Vec<Completion> {
+        self.pending_mut().filter_map(|pending| pending.completion.take()).collect()
     }
 
     /// Has publishes and acknowledgements encoded where they keep their place. `encode` gives how
@@ -199,14 +312,14 @@ impl Requests {
         self.on_wire.as_ref().is_some_and(|p| p.ids == (M::CLASS_ID, M::METHOD_ID))
     }
 
-    /// Gives up: the requests that wait, in order, and what was to be sent between them.
-    pub(crate) fn take_all(&mut self, wire: &mut Wire) -> (Vec<Pending>, Vec<Output>) {
-        let mut waiting = Vec::from_iter(self.on_wire.take());
+    /// Gives up: those that wait, in order, and what was to be sent between them.
+    pub(crate) fn take_all(&mut self, wire: &mut Wire) -> (Vec<Completion>, Vec<Output>) {
+        let mut waiting = Vec::from_iter(self.on_wire.take().and_then(|p| p.completion));
         let mut unsent = Vec::new();
         for queued in std::mem::take(&mut self.queue) {
             wire.deferred -= queued.len();
             match queued {
-                Queued::Request(pending, _) => waiting.push(pending),
+                Queued::Request(pending, _) => waiting.extend(pending.completion),
                 Queued::Content(held) => unsent.push(held.output),
             }
         }

@@ -1,6 +1,7 @@
 //! One channel as a state machine without I/O: methods and content in, events out.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::callbacks::{Completion, OnCancel, OnClose, OnMessage, OnReturn, OnWritable};
 use super::confirms::Confirms;
@@ -8,12 +9,12 @@ use super::consumers::Consumers;
 use super::content::{Assembly, Content, ContentMethod};
 use super::message::Body;
 use super::publish::encode_publish;
-use super::requests::Requests;
+use super::requests::{Requests, Undo};
 use crate::connection::{Event, Room, Undelivered, Wire};
 use crate::error::{Closed, Error, Misuse, Party, ProtocolError, PublishError};
 use crate::protocol::{
     BasicProperties, EncodeError, EncodeMethod, Method, ShortStr, basic, channel, confirm,
-    encode_method,
+    encode_method, tx,
 };
 
 /// A channel's number, and which of those that had the number.
@@ -67,6 +68,10 @@ pub(crate) struct ChannelState {
     wants_room: bool,
     /// How many messages were published; in confirm mode, before that.
     published: u64,
+    /// Of requests that are made from now on.
+    pub(super) request_timeout: Option<Duration>,
+    /// It has ended for its user: only its number is in use, until the broker answers Close.
+    pub(super) is_abandoned: bool,
 }
 
 impl ChannelState {
@@ -87,8 +92,11 @@ impl ChannelState {
             room: Room::of(usize::MAX),
             wants_room: false,
             published: 0,
+            request_timeout: None,
+            is_abandoned: false,
         };
         channel.send(wire, &channel::Open {}, on_open)?;
+        channel.requests.undo_last_by(Undo::Close);
         Ok(channel)
     }
 
@@ -102,7 +110,7 @@ impl ChannelState {
 
     /// Whether nothing of it waits for the broker.
     pub(crate) fn is_idle(&self) -> bool {
-        self.requests.is_idle()
+        self.is_abandoned || !self.requests.is_awaited()
     }
 
     pub(super) fn ensure_open(&self) -> Result<(), Misuse> {
@@ -127,6 +135,20 @@ impl ChannelState {
     ) -> Result<(), Misuse> {
         self.ensure_open()?;
         self.send(wire, method, completion)
+    }
+
+    /// Fetches a message. `completion` is taken only on success.
+    pub(crate) fn get(
+        &mut self,
+        wire: &mut Wire,
+        method: &basic::Get<'_>,
+        completion: &mut Option<Completion>,
+    ) -> Result<(), Misuse> {
+        self.request(wire, method, completion)?;
+        if !method.no_ack {
+            self.requests.undo_last_by(Undo::Requeue);
+        }
+        Ok(())
     }
 
     /// Sends a method that has no reply, in its place behind waiting requests.
@@ -198,6 +220,7 @@ impl ChannelState {
             self.consumers.remove(&tag);
             return Err(error);
         }
+        self.requests.undo_last_by(Undo::Cancel(tag.clone()));
         self.consumers.equip(&tag, on_message.take());
         Ok(tag.into())
     }
@@ -265,6 +288,9 @@ impl ChannelState {
                     }
                     _ => Ok(Outcome::Nothing),
                 }
+            }
+            Method::Basic(basic::Method::Ack(_) | basic::Method::Nack(_)) if self.is_abandoned => {
+                Ok(Outcome::Nothing)
             }
             // What became of a publish is told until the channel's end.
             Method::Basic(basic::Method::Ack(basic::Ack { delivery_tag, multiple })) => {
@@ -342,7 +368,8 @@ impl ChannelState {
             _ => {}
         }
         let event = match pending.completion {
-            Completion::Reply(callback) => {
+            None => return Ok(Outcome::Nothing),
+            Some(Completion::Reply(callback)) => {
                 let closed = match (&reply, &self.state) {
                     (Method::Channel(channel::Method::OpenOk(_)), State::Closing(reason)) => {
                         Some(Error::ChannelClosed(reason.clone()))
@@ -351,8 +378,8 @@ impl ChannelState {
                 };
                 Event::Replied { channel, callback, result: closed.map_or(Ok(reply), Err) }
             }
-            Completion::Get(callback) => Event::Got { channel, callback, result: Ok(None) },
-            Completion::Close => return Err(unexpected),
+            Some(Completion::Get(callback)) => Event::Got { channel, callback, result: Ok(None) },
+            Some(Completion::Close) => return Err(unexpected),
         };
         Ok(Outcome::Event(event))
     }
@@ -372,7 +399,13 @@ impl ChannelState {
             ContentMethod::GetOk(method) => {
                 let ids = (basic::GetOk::CLASS_ID, basic::GetOk::METHOD_ID);
                 let pending = self.requests.complete(ids, wire)?;
-                let Completion::Get(callback) = pending.completion else { return None };
+                let Some(Completion::Get(callback)) = pending.completion else {
+                    match pending.undo {
+                        Undo::Requeue => self.requeue(wire, method.delivery_tag),
+                        _ => log::warn!("lost the message of a basic.get that was answered late"),
+                    }
+                    return None;
+                };
                 Some(Event::Got { channel, callback, result: Ok(Some(content.with(method))) })
             }
             ContentMethod::Return(method) => {
@@ -400,16 +433,28 @@ impl ChannelState {
         let consumer = self.consumers.get_mut(slot)?;
         if consumer.cancelling {
             if !consumer.no_ack {
-                let reject = basic::Reject { delivery_tag: method.delivery_tag, requeue: true };
-                if let Err(error) = self.put(wire, &reject) {
-                    unreachable!("it is of fixed size: {error}");
-                }
+                self.requeue(wire, method.delivery_tag);
             }
             return None;
         }
         let (consumer, on_message) = self.consumers.lend(slot)?;
         let delivery = content.with(method);
         Some(Event::Delivered { channel: self.id, consumer, on_message, delivery })
+    }
+
+    /// Puts a message back into its queue that nobody wants any more: at once, since nothing that
+    /// waits is about it. Only a transaction that is being committed must not get it.
+    fn requeue(&mut self, wire: &mut Wire, delivery_tag: u64) {
+        let reject = basic::Reject { delivery_tag, requeue: true };
+        if self.is_closing() {
+            // With the channel goes all that it has not acknowledged.
+        } else if self.requests.awaits::<tx::Commit>() {
+            if let Err(error) = self.put(wire, &reject) {
+                unreachable!("it is of fixed size: {error}");
+            }
+        } else {
+            wire.tell(self.id.number, &reject);
+        }
     }
 
     /// What was published here and is not known to have arrived.
@@ -471,26 +516,24 @@ impl ChannelState {
     /// published and is not resolved is told lost; then the channel's end is told; then its
     /// closures are released, and bodies that were not sent.
     pub(crate) fn end(mut self, error: &Error, wire: &mut Wire) {
-        let channel = self.id;
         wire.undelivered += self.undelivered();
         let (waiting, unsent) = self.requests.take_all(wire);
-        let events = &mut wire.events;
-        for pending in waiting {
-            let error = error.clone();
-            match pending.completion {
-                Completion::Reply(callback) => {
-                    events.push_back(Event::Replied { channel, callback, result: Err(error) });
-                }
-                Completion::Get(callback) => {
-                    events.push_back(Event::Got { channel, callback, result: Err(error) });
-                }
-                Completion::Close => {}
-            }
+        if !self.is_abandoned {
+            self.conclude(waiting, error, wire);
         }
+        wire.events.push_back(Event::Released(Box::new(unsent)));
+    }
+
+    /// Tells all of a channel that has ended, and releases its closures.
+    pub(super) fn conclude(&mut self, waiting: Vec<Completion>, error: &Error, wire: &mut Wire) {
+        let (channel, events) = (self.id, &mut wire.events);
+        let failed = waiting.into_iter();
+        events.extend(failed.filter_map(|waiting| waiting.failed(channel, error.clone())));
         self.lose_unconfirmed(error, events);
-        let callbacks = std::mem::take(&mut self.observers.on_close);
+        let mut observers = std::mem::take(&mut self.observers);
+        let callbacks = std::mem::take(&mut observers.on_close);
         events.push_back(Event::ChannelClosed { channel, callbacks, error: error.clone() });
-        let released = (self.consumers.take_all(), self.observers, unsent);
+        let released = (self.consumers.take_all(), observers);
         events.push_back(Event::Released(Box::new(released)));
     }
 }

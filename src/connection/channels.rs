@@ -1,7 +1,8 @@
 //! The channels of a connection, by number.
 
+use super::wire::Wire;
 use crate::channel::{ChannelId, ChannelState};
-use crate::error::Misuse;
+use crate::error::{Error, Misuse};
 
 /// A table indexed by channel number. Slot 0, the connection itself, stays empty.
 #[derive(Default)]
@@ -27,8 +28,26 @@ impl Channels {
             Some(number) => number,
             None => self.lowest_free(max)?,
         };
+        Ok(self.next_id(number))
+    }
+
+    fn next_id(&mut self, number: u16) -> ChannelId {
         self.generation = self.generation.wrapping_add(1);
-        Ok(ChannelId { number, generation: self.generation })
+        ChannelId { number, generation: self.generation }
+    }
+
+    /// Ends a channel for its user, while the broker has not answered its Close: nobody's id is
+    /// that of what is left.
+    pub(crate) fn abandon(&mut self, number: u16, error: &Error, wire: &mut Wire) {
+        let id = self.next_id(number);
+        if let Some(channel) = self.at_mut(number) {
+            channel.abandon(id, error, wire);
+        }
+    }
+
+    /// Every number that may be in use.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = u16> + use<> {
+        (0..self.slots.len()).filter_map(|number| u16::try_from(number).ok())
     }
 
     fn lowest_free(&mut self, max: u16) -> Result<u16, Misuse> {

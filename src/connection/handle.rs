@@ -2,6 +2,7 @@
 
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::callbacks::ConnectionObservers;
 use super::counters::{Counters, Undelivered};
@@ -51,8 +52,21 @@ impl Connection {
         };
         let mut on_open = Some(Completion::Reply(Box::new(on_open)));
         let number = channel_number.into();
-        let id = session.with(|machine| machine.open_channel(number, &mut on_open))?;
+        let now = session.services().ok_or(Misuse::ConnectionNotOpen)?.now();
+        let id = session.with(|machine| machine.open_channel(now, number, &mut on_open))?;
         Ok(Channel::new(self.session.clone(), id))
+    }
+
+    /// Limits how long the broker may take to answer requests on the channels that are opened from
+    /// now on, and to open them; `None`, the default, is no limit. See
+    /// [`Channel::set_request_timeout`], which each of them can set differently.
+    ///
+    /// # Errors
+    /// [`Misuse::ConnectionNotOpen`] if the connection has ended.
+    pub fn set_request_timeout(&self, limit: impl Into<Option<Duration>>) -> Result<()> {
+        let limit = limit.into();
+        self.session()?.with(|machine| machine.set_request_timeout(limit));
+        Ok(())
     }
 
     /// Closes the connection (AMQP connection.close).

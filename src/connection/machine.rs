@@ -67,6 +67,7 @@ pub(crate) struct Machine {
     /// When something last came.
     pub(super) heard: Option<Instant>,
     pub(super) channels: Channels,
+    request_timeout: Option<Duration>,
 }
 
 impl Machine {
@@ -83,6 +84,7 @@ impl Machine {
             pulse: None,
             heard: None,
             channels: Channels::default(),
+            request_timeout: None,
         }
     }
 
@@ -156,11 +158,9 @@ impl Machine {
     /// When [`deadline_passed`](Self::deadline_passed) is to be called.
     #[inline]
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        match (&self.pulse, self.limit.map(|limit| limit.at)) {
-            (None, deadline) => deadline,
-            (Some(pulse), None) => Some(pulse.next()),
-            (Some(pulse), Some(deadline)) => Some(deadline.min(pulse.next())),
-        }
+        let limit = self.limit.map(|limit| limit.at);
+        let pulse = self.pulse.as_ref().map(Pulse::next);
+        [limit, pulse, self.wire.requests_due].into_iter().flatten().min()
     }
 
     /// Bytes have come.
@@ -195,6 +195,7 @@ impl Machine {
     /// Acts on a deadline. Too early a call does nothing.
     pub(crate) fn deadline_passed(&mut self, now: Instant) {
         self.beat(now);
+        self.expire_requests(now);
         let Some(Limit { limit, .. }) = self.limit.take_if(|limit| limit.at <= now) else { return };
         match &self.state {
             State::Handshake(phase) => {
@@ -211,6 +212,21 @@ impl Machine {
             }
             State::Connecting | State::Open | State::Closed => {}
         }
+    }
+
+    fn expire_requests(&mut self, now: Instant) {
+        if self.wire.requests_due.take_if(|due| *due <= now).is_none() {
+            return;
+        }
+        for number in self.channels.numbers() {
+            let Some(channel) = self.channels.at_mut(number) else { continue };
+            let ended = channel.expire(&mut self.wire, now);
+            channel.first_deadline().into_iter().for_each(|at| self.wire.limit_requests(at));
+            if let Some(error) = ended {
+                self.channels.abandon(number, &error, &mut self.wire);
+            }
+        }
+        self.close_if_idle();
     }
 
     fn beat(&mut self, now: Instant) {
@@ -258,6 +274,7 @@ impl Machine {
     /// Opens a channel. `on_open` is taken only on success.
     pub(crate) fn open_channel(
         &mut self,
+        now: Instant,
         number: Option<u16>,
         on_open: &mut Option<Completion>,
     ) -> Result<ChannelId, Misuse> {
@@ -265,8 +282,16 @@ impl Machine {
             return Err(Misuse::ConnectionNotOpen);
         }
         let id = self.channels.allot(number, self.wire.limits.channel_max)?;
-        self.channels.insert(ChannelState::open(id, &mut self.wire, on_open)?);
+        let mut channel = ChannelState::open(id, &mut self.wire, on_open)?;
+        channel.set_request_timeout(self.request_timeout);
+        channel.limit_last_request(&mut self.wire, now);
+        self.channels.insert(channel);
         Ok(id)
+    }
+
+    /// Limits the time of requests on channels that are opened from now on, and of their opening.
+    pub(crate) fn set_request_timeout(&mut self, limit: Option<Duration>) {
+        self.request_timeout = limit;
     }
 
     /// That channel, if it is there and the connection open, with what it works on.

@@ -1,6 +1,7 @@
 //! What a connection's channels share: the way out, and what happened.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use super::counters::Undelivered;
 use super::event::Event;
@@ -26,6 +27,8 @@ pub(crate) struct Wire {
     pub(crate) received: u64,
     /// What was lost with channels that have ended.
     pub(crate) undelivered: Undelivered,
+    /// When the first request's time is over. It may have been answered since.
+    pub(crate) requests_due: Option<Instant>,
 }
 
 impl Wire {
@@ -40,6 +43,7 @@ impl Wire {
             published: 0,
             received: 0,
             undelivered: Undelivered::default(),
+            requests_due: None,
         }
     }
 
@@ -61,6 +65,11 @@ impl Wire {
     pub(crate) fn has_regained_room(&mut self) -> bool {
         let backlog = self.backlog();
         self.room.is_regained(backlog)
+    }
+
+    /// Has somebody look at that time for requests that are not answered.
+    pub(crate) fn limit_requests(&mut self, at: Instant) {
+        self.requests_due = Some(self.requests_due.map_or(at, |due| due.min(at)));
     }
 
     /// Sends a method, or encodes nothing on `Err`.

@@ -68,7 +68,7 @@ impl Channel {
         };
         let mut on_confirm: Option<OnConfirm> = Some(Rc::new(RefCell::new(on_confirm)));
         let mut completion = Some(Completion::Reply(Box::new(on_selected)));
-        Ok(self.work(|channel, wire| {
+        Ok(self.ask(|channel, wire| {
             channel.confirm_delivery(wire, &mut on_confirm, &mut completion)
         })?)
     }
@@ -79,7 +79,9 @@ impl Channel {
     ///
     /// The summary tells how they fared; each message is counted in the summary of the first call
     /// of `when_confirmed` that comes after it was published. If the channel ends before, the
-    /// error says why.
+    /// error says why. A [request timeout](Self::set_request_timeout) holds here too: past it,
+    /// `on_confirmed` is called with [`Error::RequestTimeout`](crate::Error::RequestTimeout), and
+    /// what it would have counted is counted for the next call.
     ///
     /// # Errors
     /// [`Misuse::NotConfirming`] if the channel is not in confirm mode; [`Misuse::ChannelNotOpen`].
@@ -88,7 +90,8 @@ impl Channel {
         on_confirmed: impl FnOnce(&Channel, Result<ConfirmSummary>) + 'static,
     ) -> Result<()> {
         let mut on_confirmed: Option<OnConfirmed> = Some(Box::new(on_confirmed));
-        Ok(self.work(|channel, wire| channel.when_confirmed(wire, &mut on_confirmed))?)
+        Ok(self
+            .work_at(|channel, wire, now| channel.when_confirmed(wire, now, &mut on_confirmed))?)
     }
 
     /// Limits how many messages may be published and not resolved, in confirm mode; `None`, the

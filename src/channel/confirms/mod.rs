@@ -11,6 +11,7 @@ mod tracker;
 mod waiters;
 
 use std::cell::RefCell;
+use std::ops::AddAssign;
 use std::rc::Rc;
 
 use super::handle::Channel;
@@ -60,6 +61,14 @@ impl ConfirmSummary {
     /// Whether the broker has taken care of each, and none came back.
     pub fn is_all_acked(&self) -> bool {
         self.nacked == 0 && self.returned == 0
+    }
+}
+
+impl AddAssign for ConfirmSummary {
+    fn add_assign(&mut self, other: Self) {
+        self.acked += other.acked;
+        self.nacked += other.nacked;
+        self.returned += other.returned;
     }
 }
 

@@ -1,13 +1,14 @@
 //! Confirm mode, as a channel keeps it.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use super::fingerprint::Fingerprint;
 use super::{Acknowledged, Confirm, Confirms, OnConfirm, OnConfirmed, Unconfirmed};
 use crate::channel::{Body, ChannelState, Completion, Outcome, ReturnedMessage};
-use crate::connection::{Event, Wire};
+use crate::connection::{Event, Limit, Wire};
 use crate::error::{Error, Misuse, ProtocolError, PublishError};
-use crate::protocol::{BasicProperties, basic, confirm};
+use crate::protocol::{BasicProperties, EncodeMethod, basic, confirm};
 
 impl ChannelState {
     /// Asks for confirm mode. The closures are taken only on success.
@@ -37,11 +38,17 @@ impl ChannelState {
     pub(crate) fn when_confirmed(
         &mut self,
         wire: &mut Wire,
+        now: Instant,
         on_confirmed: &mut Option<OnConfirmed>,
     ) -> Result<(), Misuse> {
         self.ensure_open()?;
-        let confirms = self.confirms.as_mut().ok_or(Misuse::NotConfirming)?;
-        on_confirmed.take().into_iter().for_each(|on_confirmed| confirms.wait(on_confirmed));
+        if self.confirms.is_none() {
+            return Err(Misuse::NotConfirming);
+        }
+        let limit = self.new_limit(wire, now);
+        if let Some((confirms, on_confirmed)) = self.confirms.as_mut().zip(on_confirmed.take()) {
+            confirms.wait(limit, on_confirmed);
+        }
         self.tell_waiters(&mut wire.events);
         Ok(())
     }
@@ -133,6 +140,16 @@ impl ChannelState {
             self.confirms.as_mut().and_then(|confirms| confirms.take_ready())
         {
             events.push_back(Event::AllConfirmed { channel, callback, result: Ok(summary) });
+        }
+    }
+
+    /// Tells those who have waited for too long.
+    pub(crate) fn expire_waiters(&mut self, wire: &mut Wire, now: Instant) {
+        let Some(confirms) = &mut self.confirms else { return };
+        while let Some((callback, Limit { limit, .. })) = confirms.take_overdue(now) {
+            let error = Error::RequestTimeout { method: basic::Publish::NAME, limit };
+            let (channel, result) = (self.id, Err(error));
+            wire.events.push_back(Event::AllConfirmed { channel, callback, result });
         }
     }
 

@@ -1,11 +1,13 @@
 //! What was published and is not resolved: a ring by sequence number.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use super::fingerprint::Fingerprint;
 use super::waiters::Waiters;
 use super::{Confirm, ConfirmSummary, OnConfirm, OnConfirmed, PublishOutcome};
 use crate::channel::{Channel, ChannelId};
+use crate::connection::Limit;
 use crate::error::{Error, Result};
 
 /// A ring of more places than this is not kept when it is empty.
@@ -172,8 +174,18 @@ impl Confirms {
     }
 
     /// Has `on_confirmed` called when all that is published so far is resolved.
-    pub(super) fn wait(&mut self, on_confirmed: OnConfirmed) {
-        self.waiters.add(self.last(), on_confirmed);
+    pub(super) fn wait(&mut self, limit: Option<Limit>, on_confirmed: OnConfirmed) {
+        self.waiters.add(self.last(), limit, on_confirmed);
+    }
+
+    /// When the first of those who wait has waited for too long.
+    pub(crate) fn first_deadline(&self) -> Option<Instant> {
+        self.waiters.first_deadline()
+    }
+
+    /// Takes the next one who has waited for too long.
+    pub(super) fn take_overdue(&mut self, now: Instant) -> Option<(OnConfirmed, Limit)> {
+        self.waiters.take_overdue(now)
     }
 
     /// Takes the next one who has waited long enough.

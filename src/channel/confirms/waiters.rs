@@ -1,14 +1,17 @@
 //! Those who wait until all that was published so far is resolved.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use super::{ConfirmSummary, OnConfirmed, PublishOutcome};
+use crate::connection::Limit;
 
 struct Waiter {
     /// The last publish that it waits for.
     up_to: u64,
     /// Of those up to `up_to` that no waiter before it counts.
     summary: ConfirmSummary,
+    limit: Option<Limit>,
     on_confirmed: OnConfirmed,
 }
 
@@ -24,9 +27,26 @@ pub(super) struct Waiters {
 
 impl Waiters {
     /// Adds one who waits for all up to that number, the last there is.
-    pub(super) fn add(&mut self, up_to: u64, on_confirmed: OnConfirmed) {
+    pub(super) fn add(&mut self, up_to: u64, limit: Option<Limit>, on_confirmed: OnConfirmed) {
         let summary = std::mem::take(&mut self.unclaimed);
-        self.waiting.push_back(Waiter { up_to, summary, on_confirmed });
+        self.waiting.push_back(Waiter { up_to, summary, limit, on_confirmed });
+    }
+
+    /// When the first limit is over.
+    pub(super) fn first_deadline(&self) -> Option<Instant> {
+        self.waiting.iter().filter_map(|waiter| waiter.limit).map(|limit| limit.at).min()
+    }
+
+    /// Takes the next one whose time is over. What was counted for it is counted for the next.
+    pub(super) fn take_overdue(&mut self, now: Instant) -> Option<(OnConfirmed, Limit)> {
+        let is_overdue = |waiter: &Waiter| waiter.limit.is_some_and(|limit| limit.at <= now);
+        let at = self.waiting.iter().position(is_overdue)?;
+        let Waiter { summary, limit, on_confirmed, .. } = self.waiting.remove(at)?;
+        match self.waiting.get_mut(at) {
+            Some(next) => next.summary += summary,
+            None => self.unclaimed += summary,
+        }
+        Some((on_confirmed, limit?))
     }
 
     #[inline]

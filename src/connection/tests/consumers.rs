@@ -6,7 +6,7 @@ use super::broker;
 use super::pair::{Happened, Pair, delivered, failed, replied};
 use crate::channel::{ChannelId, OnMessage};
 use crate::error::Misuse;
-use crate::protocol::{EncodeError, ShortStr, basic, queue};
+use crate::protocol::{EncodeError, ShortStr, basic, queue, tx};
 
 fn cancel_ok(channel: u16, tag: &str) -> Vec<u8> {
     broker::method(channel, &basic::CancelOk { consumer_tag: tag.into() })
@@ -175,14 +175,19 @@ fn what_comes_after_cancel_of_a_no_ack_consumer_is_dropped() {
 }
 
 #[test]
-fn a_late_messages_reject_keeps_its_place_behind_waiting_requests() {
+fn a_late_message_goes_back_at_once_but_into_no_transaction_that_is_being_committed() {
     let (mut pair, channel) = Pair::with_channel();
     pair.consumer(channel, "c", false);
+    pair.request(channel, "commit", &tx::Commit).unwrap();
     pair.cancel(channel, "c").unwrap();
     pair.declare(channel, "a");
     pair.sent();
-    pair.feed(&broker::deliver(1, "c", 8, b"late"));
+    pair.feed(&broker::deliver(1, "c", 7, b"late"));
     assert!(pair.sent().is_empty());
+    pair.feed(&broker::method(1, &tx::CommitOk {}));
+    assert_eq!(pair.sent_names(), ["1 basic.cancel"]);
+    pair.feed(&broker::deliver(1, "c", 8, b"late"));
+    assert_eq!(pair.sent(), reject(8));
     pair.feed(&cancel_ok(1, "c"));
     assert_eq!(pair.sent_names(), ["1 queue.declare", "1 basic.reject"]);
 }

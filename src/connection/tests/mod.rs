@@ -21,6 +21,7 @@ mod hostile;
 mod pair;
 mod publish;
 mod replies;
+mod request_deadlines;
 mod requests;
 mod sasl;
 mod tune;

@@ -206,7 +206,7 @@ impl Pair {
         label: &str,
     ) -> Result<ChannelId, Misuse> {
         let mut completion = Some(self.on_reply(label));
-        self.machine.open_channel(number, &mut completion)
+        self.machine.open_channel(self.now, number, &mut completion)
     }
 
     /// A completion that notes what it is called with.
@@ -228,6 +228,20 @@ impl Pair {
         work(state, wire)
     }
 
+    /// Makes a request of the channel, as its handle does.
+    pub(super) fn ask<R>(
+        &mut self,
+        channel: ChannelId,
+        ask: impl FnOnce(&mut ChannelState, &mut Wire) -> Result<R, Misuse>,
+    ) -> Result<R, Misuse> {
+        let now = self.now;
+        self.work(channel, |state, wire| {
+            let asked = ask(state, wire)?;
+            state.limit_last_request(wire, now);
+            Ok(asked)
+        })
+    }
+
     pub(super) fn request<M: Request>(
         &mut self,
         channel: ChannelId,
@@ -235,7 +249,7 @@ impl Pair {
         method: &M,
     ) -> Result<(), Misuse> {
         let mut completion = Some(self.on_reply(label));
-        self.work(channel, |state, wire| state.request(wire, method, &mut completion))
+        self.ask(channel, |state, wire| state.request(wire, method, &mut completion))
     }
 
     /// Declares a queue named like the request's label.
@@ -246,13 +260,22 @@ impl Pair {
     }
 
     pub(super) fn get(&mut self, channel: ChannelId, label: &str) -> Result<(), Misuse> {
+        self.get_with(channel, label, false)
+    }
+
+    pub(super) fn get_with(
+        &mut self,
+        channel: ChannelId,
+        label: &str,
+        no_ack: bool,
+    ) -> Result<(), Misuse> {
         let (log, name) = (Rc::clone(&self.log), label.to_owned());
         let mut completion = Some(Completion::Get(Box::new(move |_, got| {
             let got = got.map(|message| message.map(|message| digest(message.body())));
             log.borrow_mut().push(Happened::Got(name, got));
         })));
-        let get = basic::Get { queue: label.into(), ..Default::default() };
-        self.work(channel, |state, wire| state.request(wire, &get, &mut completion))
+        let get = basic::Get { queue: label.into(), no_ack };
+        self.ask(channel, |state, wire| state.get(wire, &get, &mut completion))
     }
 
     pub(super) fn tell<M: EncodeMethod>(
@@ -303,7 +326,7 @@ impl Pair {
         };
         let mut on_confirm = Some(Rc::new(RefCell::new(on_confirm)) as _);
         let mut completion = Some(self.on_reply("select"));
-        self.work(channel, |state, wire| {
+        self.ask(channel, |state, wire| {
             state.confirm_delivery(wire, &mut on_confirm, &mut completion)
         })
     }
@@ -324,7 +347,8 @@ impl Pair {
             log.borrow_mut().push(Happened::AllConfirmed(label, summary));
         };
         let mut on_confirmed: Option<OnConfirmed> = Some(Box::new(on_confirmed));
-        self.work(channel, |state, wire| state.when_confirmed(wire, &mut on_confirmed))
+        let now = self.now;
+        self.work(channel, |state, wire| state.when_confirmed(wire, now, &mut on_confirmed))
     }
 
     pub(super) fn set_max_unconfirmed(&mut self, channel: ChannelId, limit: usize) {
@@ -362,7 +386,7 @@ impl Pair {
         let label = if tag.is_empty() { "own" } else { &tag };
         let mut on_message = Some(self.on_message(label));
         let mut completion = Some(self.on_reply(&format!("consume {label}")));
-        let tag = self.work(channel, |state, wire| {
+        let tag = self.ask(channel, |state, wire| {
             state.consume(wire, consume, &mut on_message, &mut completion)
         })?;
         Ok(tag.to_string())
@@ -382,11 +406,11 @@ impl Pair {
     pub(super) fn cancel(&mut self, channel: ChannelId, tag: &str) -> Result<(), Misuse> {
         let mut completion = Some(self.on_reply(&format!("cancel {tag}")));
         let cancel = basic::Cancel { consumer_tag: tag.into() };
-        self.work(channel, |state, wire| state.cancel(wire, &cancel, &mut completion))
+        self.ask(channel, |state, wire| state.cancel(wire, &cancel, &mut completion))
     }
 
     pub(super) fn close_channel(&mut self, channel: ChannelId, text: &str) -> Result<(), Misuse> {
-        self.work(channel, |state, wire| state.close(wire, 200, text.into()))
+        self.ask(channel, |state, wire| state.close(wire, 200, text.into()))
     }
 
     pub(super) fn close(&mut self, text: &str) -> Result<(), Misuse> {

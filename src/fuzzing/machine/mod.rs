@@ -530,8 +530,9 @@ impl<'d> Play<'d> {
             255 => Some(self.script.number()),
             number => Some(u16::from(number - 128)),
         };
+        let now = self.now;
         let asked =
-            self.user.ask(false, |completion| self.machine.open_channel(number, completion));
+            self.user.ask(false, |completion| self.machine.open_channel(now, number, completion));
         if let Some(id) = asked {
             // The table of channels reaches to the highest number.
             self.weight += usize::from(id.number);
