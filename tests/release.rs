@@ -250,7 +250,8 @@ impl<H: Host> Scene<H> {
 
     /// Runs until something was sent: the handshake has begun.
     fn run_into_handshake(&self) {
-        stop_once_sent((**self.connection).clone(), self.host.stopper());
+        let stop = self.host.stopper();
+        support::once_sent((**self.connection).clone(), move || stop());
         self.host.run();
     }
 
@@ -260,14 +261,6 @@ impl<H: Host> Scene<H> {
         self.host.services().call_later(Duration::from_millis(5), move || stop());
         self.host.run();
     }
-}
-
-fn stop_once_sent(connection: Connection, stop: Rc<dyn Fn()>) {
-    if connection.counters().bytes_sent > 0 {
-        return stop();
-    }
-    let services = connection.services().unwrap();
-    services.add_callback(move || stop_once_sent(connection, stop));
 }
 
 fn each(scenario: impl Fn(Calls)) {
@@ -401,7 +394,7 @@ fn a_loop_of_its_own_goes_with_its_connection() {
         let connection = SelectConnection::new(peer.parameters(), callbacks).unwrap();
         if started {
             let stop = connection.ioloop().clone();
-            stop_once_sent((*connection).clone(), Rc::new(move || stop.stop()));
+            support::once_sent((*connection).clone(), move || stop.stop());
             connection.ioloop().start().unwrap();
         }
         watch.handles.borrow_mut().connection = Some((*connection).clone());

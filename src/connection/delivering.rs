@@ -157,13 +157,13 @@ impl Session {
         self.write();
         self.take_down();
         let on_challenge = self.take_on_challenge();
-        self.call(core, || drop(on_challenge));
         if !was_open {
             match self.try_next(error) {
-                Ok(()) => return,
+                Ok(()) => return self.call(core, || drop(on_challenge)),
                 Err(last) => error = last,
             }
         }
+        self.end_inbox();
         let workflow = self.workflow.take();
         workflow.iter().for_each(Workflow::abandon);
         let services = self.services.upgrade();
@@ -184,7 +184,7 @@ impl Session {
             }
             None => {}
         }
-        self.call(core, || drop((on_open, untold, observers, workflow)));
+        self.call(core, || drop((on_open, untold, observers, workflow, on_challenge)));
         drop(released);
     }
 }

@@ -17,11 +17,11 @@ use super::handle::Connection;
 use super::input::Input;
 use super::machine::Machine;
 use super::remote::Inbox;
-use super::workflow::ConnectionWorkflow;
 use crate::channel::{Channel, ChannelId};
 use crate::error::{ConnectError, Error, Misuse, StreamLost, TlsError};
 use crate::io_services::{
-    LoopSession, Progress, Received, Services, Stream, StreamOwner, Traffic, WeakServices, Workflow,
+    LoopSession, OnProgress, Progress, Received, Services, Stream, StreamOwner, Traffic,
+    WeakServices, Workflow,
 };
 use crate::ioloop::{LoopCore, SessionKey, TimerId};
 
@@ -55,11 +55,11 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Starts to connect. The loop owns the session until the connection has ended.
-    pub(crate) fn start(
+    /// Starts to connect, as `connect` says. The loop owns the session until the connection has ended.
+    pub(super) fn start(
         services: &Services,
-        workflow: ConnectionWorkflow,
         callbacks: ConnectionCallbacks,
+        connect: impl FnOnce(OnProgress) -> Workflow,
     ) -> Connection {
         let session = Rc::new_cyclic(|me: &Weak<Session>| Session {
             me: me.clone(),
@@ -84,7 +84,7 @@ impl Session {
                 session.on_progress(progress);
             }
         });
-        session.workflow.replace(Some(Workflow::start(services, workflow, on_progress)));
+        session.workflow.replace(Some(connect(on_progress)));
         session.key.set(Some(services.adopt(session.clone())));
         Connection::new(session.me.clone())
     }
@@ -395,11 +395,15 @@ impl Session {
         self.settle();
     }
 
-    /// Lets go of the stream, and takes nothing from other threads any more.
-    pub(super) fn take_down(&self) {
+    /// Takes nothing from other threads any more.
+    pub(super) fn end_inbox(&self) {
         if let Some(inbox) = self.inbox.get() {
             inbox.end(Misuse::ConnectionNotOpen);
         }
+    }
+
+    /// Lets go of the stream.
+    pub(super) fn take_down(&self) {
         self.arm(None);
         self.tail.take();
         let stream = self.stream.take();

@@ -186,3 +186,36 @@ impl FdHandler for Watch {
         ready
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use socket2::SockRef;
+
+    use super::*;
+    use crate::IOLoop;
+
+    #[test]
+    fn the_options_are_those_of_the_socket_that_is_connected() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut options = TcpOptions::default();
+        options.set_keepalive_time(Duration::from_secs(77)).unwrap();
+        for (options, keepalive) in [(Some(&options), true), (None, false)] {
+            let ioloop = IOLoop::new().unwrap();
+            let (connected, handle) = (Rc::new(Cell::new(None)), ioloop.handle());
+            let keep = Rc::clone(&connected);
+            ioloop.services().connect_with(address, options, None, move |socket| {
+                keep.set(Some(socket.unwrap()));
+                handle.stop();
+            });
+            ioloop.start().unwrap();
+            let socket = connected.take().unwrap();
+            let socket = SockRef::from(&socket);
+            assert_eq!(socket.keepalive().unwrap(), keepalive);
+            assert_eq!(socket.tcp_nodelay().unwrap(), keepalive);
+            assert_eq!(socket.tcp_keepalive_time().unwrap() == Duration::from_secs(77), keepalive);
+        }
+    }
+}

@@ -25,7 +25,7 @@ pub(crate) use services::{TimerServices, after};
 pub(crate) use stream::{Connected, Received, Stream, StreamOwner, Traffic};
 #[cfg(feature = "tls")]
 pub(crate) use tls::SEALING_SPACE;
-pub(crate) use workflow::{Progress, Workflow};
+pub(crate) use workflow::{OnProgress, Progress, Workflow};
 
 use crate::error::Error;
 use crate::ioloop::LoopCore;

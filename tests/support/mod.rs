@@ -166,6 +166,15 @@ impl Drop for Probe {
     }
 }
 
+/// Calls `then` from the loop, once something was sent: the handshake has begun.
+pub fn once_sent(connection: Connection, then: impl FnOnce() + 'static) {
+    if connection.counters().bytes_sent > 0 {
+        return then();
+    }
+    let services = connection.services().expect("the loop runs");
+    services.add_callback(move || once_sent(connection, then));
+}
+
 /// Closes what is open; a test that ends early does not care whether it was.
 pub fn close(connection: &Connection) {
     drop(connection.close(200, "the test is done"));

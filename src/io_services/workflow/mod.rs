@@ -17,6 +17,8 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Instant;
 
+use socket2::SockRef;
+
 #[cfg(feature = "tls")]
 use super::tls::TlsHandshake;
 use super::{ConnectAttempt, Connected, Lookup, Services, WeakServices};
@@ -35,7 +37,7 @@ pub(crate) enum Progress {
     Failed(Error),
 }
 
-type OnProgress = Box<dyn Fn(Progress)>;
+pub(crate) type OnProgress = Box<dyn Fn(Progress)>;
 
 /// A workflow under way. Dropping it abandons it.
 pub(crate) struct Workflow(Rc<Steps>);
@@ -59,6 +61,30 @@ impl Workflow {
         workflow: ConnectionWorkflow,
         on_progress: OnProgress,
     ) -> Self {
+        Self::begin(services, workflow, on_progress, |steps| steps.tell(None, Plan::start))
+    }
+
+    /// Starts it with a socket that the user has connected.
+    pub(crate) fn start_over(
+        services: &Services,
+        socket: OwnedFd,
+        parameters: ConnectionParameters,
+        on_progress: OnProgress,
+    ) -> Self {
+        Self::begin(services, parameters.into(), on_progress, |steps| {
+            match SockRef::from(&socket).set_nonblocking(true) {
+                Ok(()) => steps.tell(Some(socket), Plan::start_connected),
+                Err(error) => (steps.on_progress)(Progress::Failed(error.into())),
+            }
+        })
+    }
+
+    fn begin(
+        services: &Services,
+        workflow: ConnectionWorkflow,
+        on_progress: OnProgress,
+        begin: impl FnOnce(&Rc<Steps>) + 'static,
+    ) -> Self {
         let seed = RandomState::new().build_hasher().finish();
         let steps = Rc::new(Steps {
             services: services.downgrade(),
@@ -73,7 +99,7 @@ impl Workflow {
         let weak = Rc::downgrade(&steps);
         services.add_callback(move || {
             if let Some(steps) = weak.upgrade() {
-                steps.tell(None, Plan::start);
+                begin(&steps);
             }
         });
         Self(steps)

@@ -43,7 +43,8 @@ enum Step {
     },
     Racing(Race),
     Opening {
-        address: SocketAddr,
+        /// `None` if the user has connected it.
+        address: Option<SocketAddr>,
         waiting: VecDeque<SocketAddr>,
     },
     Pausing {
@@ -101,6 +102,12 @@ impl Plan {
     pub(super) fn start(&mut self, now: Instant) {
         self.until = self.workflow.timeout().and_then(|timeout| now.checked_add(timeout));
         self.begin_cycle(now);
+    }
+
+    /// Starts with a socket that the user has connected: there is nothing else to try.
+    pub(super) fn start_connected(&mut self, now: Instant) {
+        self.cycles = 0;
+        self.open(None, now, VecDeque::new());
     }
 
     /// The parameters that are being tried.
@@ -165,7 +172,7 @@ impl Plan {
     pub(super) fn failed(&mut self, now: Instant, cause: Error) {
         let Step::Opening { address, waiting } = &mut self.step else { return };
         let (address, waiting) = (*address, std::mem::take(waiting));
-        self.note(Some(address), cause);
+        self.note(address, cause);
         if self.is_out_of_time(now) {
             return self.time_out();
         }
@@ -254,14 +261,20 @@ impl Plan {
             self.actions.push_back(Action::Cancel(loser.id));
             waiting.push_front(loser.address);
         }
+        self.open(Some(winner.address), winner.started, waiting);
+    }
+
+    fn open(
+        &mut self,
+        address: Option<SocketAddr>,
+        started: Instant,
+        waiting: VecDeque<SocketAddr>,
+    ) {
         let stack = self.parameters().and_then(ConnectionParameters::stack_timeout);
-        let limit = |limit: Option<Duration>, at: Option<Instant>| {
-            limit.zip(at).map(|(limit, at)| Limit { limit, at })
-        };
-        let stack = limit(stack, stack.and_then(|stack| winner.started.checked_add(stack)));
-        let all = limit(self.workflow.timeout(), self.until);
+        let all = self.workflow.timeout().zip(self.until).map(|(limit, at)| Limit { limit, at });
+        let stack = Limit::starting(started, stack);
         let first = stack.into_iter().chain(all).min_by_key(|limit| limit.at);
-        self.step = Step::Opening { address: winner.address, waiting };
+        self.step = Step::Opening { address, waiting };
         self.actions.push_back(Action::Open(first));
     }
 
