@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use super::machine::script::Op::{
-    Answer, AskCancel, AskChannel, AskChannelClose, AskClose, AskConsumer, AskGet, AskRequest,
-    Body, CancelConsumer, CloseChannel, CloseConnection, ContentHeader, Deliver, Greet, Inside,
-    Observe, Publish, Return, Settle, Wait, Write,
+    Ack, Answer, AskCancel, AskChannel, AskChannelClose, AskClose, AskConfirms, AskConsumer,
+    AskGet, AskRequest, AwaitConfirms, Body, CancelConsumer, CloseChannel, CloseConnection,
+    ContentHeader, Deliver, Greet, Inside, LimitUnconfirmed, Observe, Publish, Return,
+    ReturnPublished, Settle, Wait, Write,
 };
 use crate::protocol::{
     BasicProperties, EncodeMethod, FieldArray, FieldTable, FieldValue, Method, basic, channel,
@@ -231,6 +232,31 @@ fn machine() -> Vec<Vec<u8>> {
                 deliver,
                 &[AskClose as u8, 1],
                 &[Answer as u8, 0],
+            ],
+        ),
+        // Confirms: out of order, of several, of one that came back, of some that never are.
+        script(
+            OPEN,
+            &[
+                channel,
+                &[AskConfirms as u8, 0, Publish as u8, 0, 1, 0, 9, 0, Answer as u8, 0],
+                &[Publish as u8, 0, 1, 2, 9, 1, Publish as u8, 0, 1, 0, 9, 0, Write as u8, 0, 0],
+                &[AwaitConfirms as u8, 0, LimitUnconfirmed as u8, 0, 3],
+                &[Publish as u8, 0, 1, 0, 9, 0, Publish as u8, 0, 1, 0, 9, 0, Write as u8, 0, 0],
+                &[Ack as u8, 1, 0, 3, ReturnPublished as u8, 0, Ack as u8, 1, 1, 2],
+                &[Publish as u8, 0, 1, 0, 9, 0, Ack as u8, 1, 2, 4, AskRequest as u8, 0, 0, 1],
+                &[Publish as u8, 0, 1, 0, 9, 0, CloseChannel as u8, 1, 0],
+            ],
+        ),
+        // A connection that is full, and has room again.
+        script(
+            [7, 1, 0, 1, 0, 4],
+            &[
+                channel,
+                &[Publish as u8, 0, 1, 0, 225, 0, Publish as u8, 0, 1, 0, 9, 0, Write as u8, 9, 9],
+                &[Publish as u8, 0, 1, 1, 225, 0, AskRequest as u8, 0, 0, 1],
+                &[AskRequest as u8, 0, 0, 1, Publish as u8, 0, 1, 0, 225, 0, Write as u8, 0, 0],
+                &[Publish as u8, 0, 1, 0, 9, 0, AskChannelClose as u8, 0, 1, Answer as u8, 0],
             ],
         ),
         // Heartbeats, a silent peer.

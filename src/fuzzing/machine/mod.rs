@@ -4,6 +4,7 @@
 //! Each script is played twice, with the bytes as they are sent and cut into small reads: what the
 //! user is told and what the machine writes must be the same.
 
+mod asking;
 mod peer;
 pub(super) mod script;
 mod user;
@@ -17,12 +18,12 @@ use self::peer::{BODY_MAX, Peer, method, pattern, raw};
 use self::script::{Op, Script};
 use self::user::{Consumer, Note, User, body, digest};
 use super::memory::Watch;
-use crate::channel::{Body, Channel, ChannelId, ChannelState};
-use crate::connection::{Challenge, ConnectionParameters, Event, Input, Limit, Machine, Wire};
-use crate::error::{Misuse, PublishError, StreamLost};
+use crate::channel::Channel;
+use crate::connection::{Challenge, ConnectionParameters, Event, Input, Limit, Machine};
+use crate::error::StreamLost;
 use crate::protocol::{
-    BasicProperties, EncodeMethod, FieldTable, basic, channel, connection, encode_content_header,
-    encode_heartbeat, exchange, queue, tx,
+    BasicProperties, FieldTable, basic, channel, connection, encode_content_header,
+    encode_heartbeat,
 };
 
 /// What a loop reads into. What stays unparsed must fit it, with room for more.
@@ -33,6 +34,9 @@ const AT_REST: usize = 64 * 1024;
 /// Memory for each byte that comes or that the user asks to be sent: it lies in the read buffer, in
 /// what is unparsed, in a message that is being put together and in the output, and vectors double.
 const PER_BYTE: usize = 24;
+
+const WATER_MARKS: [(usize, usize); 4] =
+    [(4 << 20, 16 << 20), (0, 1), (1000, 2000), (500, 200_000)];
 
 /// Six octets of settings, then what is done.
 pub fn run(data: &[u8]) {
@@ -53,6 +57,7 @@ struct Play<'d> {
     /// The most bytes that a read gives.
     read_size: usize,
     unparsed: Vec<u8>,
+    low_water_mark: usize,
     frame_max: u32,
     heartbeat: Option<Duration>,
     heard: Instant,
@@ -72,10 +77,13 @@ impl<'d> Play<'d> {
         let channel_max = script.pick(&[2047, 1, 3, 0]);
         let frame_max = script.pick(&[4096, 131_072, 8192, 0]);
         let heartbeat = script.pick(&[0, 1, 60, u16::MAX]);
+        let bounds = script.octet();
         let mut parameters = ConnectionParameters::default();
-        if script.flag() {
+        if bounds & 1 == 1 {
             parameters.set_stack_timeout(None).expect("it can be none");
         }
+        let (low, high) = WATER_MARKS[usize::from(bounds >> 1 & 3)];
+        parameters.set_water_marks(low, high).expect("the one is lower");
         let now = Instant::now();
         let limit = Limit::starting(now, parameters.stack_timeout());
         let mut play = Self {
@@ -86,6 +94,7 @@ impl<'d> Play<'d> {
             user: User::default(),
             read_size: if cut { read_size } else { usize::MAX },
             unparsed: Vec::new(),
+            low_water_mark: low,
             frame_max: 131_072,
             heartbeat: None,
             heard: now,
@@ -106,9 +115,28 @@ impl<'d> Play<'d> {
             if let Some(op) = Op::read(&mut self.script) {
                 self.step(op);
                 self.settle();
+                if let Op::Write = op {
+                    self.is_consistent();
+                }
             }
         }
         self.end()
+    }
+
+    /// What it says of itself is so.
+    fn is_consistent(&self) {
+        let (counters, undelivered) = (self.machine.counters(), self.machine.undelivered());
+        assert_eq!(counters.messages_published, self.user.published);
+        let unsent = self.user.published - self.peer.messages;
+        assert_eq!(undelivered.unsent_messages, unsent, "messages that have not left");
+        if self.machine.is_open() {
+            // Channels that have ended are remembered by the one alone.
+            let any_ended = self.user.channels.iter().any(|(_, ended)| *ended);
+            let (unsent, buffered) = (undelivered.unsent_bytes, counters.buffered_out as u64);
+            assert!(unsent == buffered || any_ended && unsent > buffered, "{unsent} {buffered}");
+            let is_due = self.user.is_full && counters.buffered_out <= self.low_water_mark;
+            assert!(!is_due, "there is room, and nobody is told");
+        }
     }
 
     fn greet(&mut self, channel_max: u16, frame_max: u32, heartbeat: u16) {
@@ -132,6 +160,7 @@ impl<'d> Play<'d> {
             self.machine.lost(StreamLost::EndOfStream);
         }
         self.settle();
+        self.is_consistent();
         self.is_over();
         self.write(usize::MAX);
         self.peer.end();
@@ -277,6 +306,13 @@ impl<'d> Play<'d> {
                 let cause = if self.script.flag() { reset } else { StreamLost::EndOfStream };
                 self.machine.lost(cause);
             }
+            Op::ReturnPublished => {
+                let index: usize = self.script.octet().into();
+                if let Some(published) = self.user.mandatory.get(index) {
+                    let frames = published.came_back(self.frame_max);
+                    self.receive(&frames);
+                }
+            }
             Op::Inside => self.inside = self.script.octet(),
             asked => self.ask(asked),
         }
@@ -357,10 +393,7 @@ impl<'d> Play<'d> {
         let mut input = Input::new(&buffer, buffer.len());
         while let Some(event) = self.machine.next(&mut input) {
             self.tell(event);
-            if self.inside > 0 {
-                self.inside -= 1;
-                self.act_inside();
-            }
+            self.act_inside();
         }
         if !self.machine.is_closed() {
             self.unparsed.extend_from_slice(input.rest());
@@ -370,6 +403,10 @@ impl<'d> Play<'d> {
 
     /// What a closure of the user may do while events are delivered.
     fn act_inside(&mut self) {
+        if self.inside == 0 {
+            return;
+        }
+        self.inside -= 1;
         match Op::read(&mut self.script) {
             Some(op @ (Op::Write | Op::Oversleep | Op::Inside)) => self.step(op),
             Some(op) => self.ask(op),
@@ -456,6 +493,7 @@ impl<'d> Play<'d> {
                 let Some(on_confirm) = on_confirm else { return };
                 while let Some(confirm) = self.machine.next_confirm(channel) {
                     (*on_confirm.borrow_mut())(&handle(channel), confirm);
+                    self.act_inside();
                 }
             }
             Event::AllConfirmed { channel, callback, result } => callback(&handle(channel), result),
@@ -463,9 +501,10 @@ impl<'d> Play<'d> {
                 let channel = &handle(unconfirmed.channel);
                 while let Some(tell) = unconfirmed.tell_next(channel) {
                     tell();
+                    self.act_inside();
                 }
             }
-            Event::Writable { .. } => {}
+            Event::Writable { channel } => self.user.note("writable", channel.number, 0),
             Event::Cancelled { channel, consumer_tag } => {
                 let is_it = |c: &Consumer| c.channel == channel && c.tag == consumer_tag;
                 self.user.stop(is_it);
@@ -478,217 +517,12 @@ impl<'d> Play<'d> {
                 self.user.channel_ended(channel);
                 self.user.note("channel closed", channel.number, digest(&error));
             }
-            Event::ConnectionWritable => self.user.note("writable", 0, 0),
+            Event::ConnectionWritable => {
+                assert!(std::mem::take(&mut self.user.is_full), "nobody was refused");
+                self.user.note("writable", 0, 0);
+            }
             Event::Released(closures) => drop(closures),
         }
-    }
-
-    fn ask(&mut self, op: Op) {
-        let waiting = self.machine.output().len();
-        self.weight += 512;
-        let asked = match op {
-            Op::AskChannel => self.ask_channel(),
-            Op::AskClose => {
-                let text = self.name();
-                let closed = self.machine.close(self.now, 200, text.into()).is_ok();
-                if closed {
-                    self.user.stop(|_| true);
-                }
-                closed
-            }
-            Op::Panic => {
-                self.machine.panicked("by script".to_owned());
-                true
-            }
-            _ => match self.channel() {
-                Some(channel) => self.ask_on(channel, op),
-                None => true,
-            },
-        };
-        if !asked {
-            assert_eq!(self.machine.output().len(), waiting, "a refused call sends nothing");
-        }
-    }
-
-    /// One of the channels that were ever asked for.
-    fn channel(&mut self) -> Option<ChannelId> {
-        let index = usize::from(self.script.octet()) % self.user.channels.len().max(1);
-        self.user.channels.get(index).map(|(channel, _)| *channel)
-    }
-
-    fn name(&mut self) -> &'static str {
-        const LONG: &str = match std::str::from_utf8(&[b'n'; 256]) {
-            Ok(long) => long,
-            Err(_) => "",
-        };
-        self.script.pick(&["", "a", "b", "name", "ctag1.0.0", &LONG[1..], LONG])
-    }
-
-    fn ask_channel(&mut self) -> bool {
-        let number = match self.script.octet() {
-            0..=127 => None,
-            255 => Some(self.script.number()),
-            number => Some(u16::from(number - 128)),
-        };
-        let now = self.now;
-        let asked =
-            self.user.ask(false, |completion| self.machine.open_channel(now, number, completion));
-        if let Some(id) = asked {
-            // The table of channels reaches to the highest number.
-            self.weight += usize::from(id.number);
-            self.will_come::<channel::Open>(id, 0);
-            self.user.channels.push((id, false));
-        }
-        asked.is_some()
-    }
-
-    fn ask_on(&mut self, id: ChannelId, op: Op) -> bool {
-        match op {
-            Op::AskRequest => self.request_any(id),
-            Op::AskConsumer => self.consume(id),
-            Op::AskCancel => self.cancel(id),
-            Op::AskGet => {
-                let get = basic::Get { queue: self.name().into(), ..Default::default() };
-                self.request(id, true, &get)
-            }
-            Op::Publish => self.publish(id),
-            Op::Settle => {
-                let (sort, tag) = (self.script.octet(), self.script.octet().into());
-                let ack = basic::Ack { delivery_tag: tag, multiple: sort & 4 != 0 };
-                let nack = basic::Nack { delivery_tag: tag, ..Default::default() };
-                let reject = basic::Reject { delivery_tag: tag, requeue: false };
-                match sort % 3 {
-                    0 => self.tell_broker(id, &ack),
-                    1 => self.tell_broker(id, &nack),
-                    _ => self.tell_broker(id, &reject),
-                }
-            }
-            Op::Observe => {
-                let Some(channel) = self.machine.channel_mut(id) else { return false };
-                let called = self.user.on_close();
-                channel.observers.on_close.push(Box::new(move |_, _| called()));
-                true
-            }
-            Op::AskChannelClose => {
-                let text = self.name();
-                let closed = self.work(id, |channel, wire| channel.close(wire, 200, text.into()));
-                if closed.is_ok() {
-                    self.user.stop(|consumer| consumer.channel == id);
-                    self.will_come::<channel::Close<'_>>(id, 0);
-                }
-                closed.is_ok()
-            }
-            _ => true,
-        }
-    }
-
-    fn work<R, E: From<Misuse>>(
-        &mut self,
-        id: ChannelId,
-        work: impl FnOnce(&mut ChannelState, &mut Wire) -> Result<R, E>,
-    ) -> Result<R, E> {
-        let (channel, wire) = self.machine.open_channel_mut(id)?;
-        work(channel, wire)
-    }
-
-    fn request<M: EncodeMethod>(&mut self, id: ChannelId, get: bool, request: &M) -> bool {
-        let machine = &mut self.machine;
-        let asked = self.user.ask(get, |completion| {
-            let (channel, wire) = machine.open_channel_mut(id)?;
-            channel.request(wire, request, completion)
-        });
-        if asked.is_some() {
-            self.will_come::<M>(id, 0);
-        }
-        asked.is_some()
-    }
-
-    fn tell_broker<M: EncodeMethod>(&mut self, id: ChannelId, method: &M) -> bool {
-        let told = self.work(id, |channel, wire| channel.tell(wire, method)).is_ok();
-        if told {
-            self.will_come::<M>(id, 0);
-        }
-        told
-    }
-
-    fn will_come<M: EncodeMethod>(&mut self, id: ChannelId, size: u64) {
-        self.peer.will_come(id.number, (M::CLASS_ID, M::METHOD_ID), size);
-    }
-
-    fn request_any(&mut self, id: ChannelId) -> bool {
-        let (sort, name) = (self.script.octet(), self.name());
-        match sort % 10 {
-            0 => {
-                let declare = queue::Declare { queue: name.into(), ..Default::default() };
-                self.request(id, false, &declare)
-            }
-            1 => {
-                let delete = queue::Delete { queue: name.into(), ..Default::default() };
-                self.request(id, false, &delete)
-            }
-            2 => {
-                let unbind = exchange::Unbind { source: name.into(), ..Default::default() };
-                self.request(id, false, &unbind)
-            }
-            3 => self.request(id, false, &basic::Qos::default()),
-            4 => self.request(id, false, &basic::Recover { requeue: true }),
-            5 => self.request(id, false, &channel::Flow { active: true }),
-            6 => self.request(id, false, &tx::Select),
-            7 => self.request(id, false, &tx::Rollback),
-            _ => self.request(id, false, &tx::Commit),
-        }
-    }
-
-    fn consume(&mut self, id: ChannelId) -> bool {
-        let (consumer_tag, no_ack) = (self.name().into(), self.script.flag());
-        let consume = basic::Consume { consumer_tag, no_ack, ..Default::default() };
-        let (on_message, stopped) = self.user.on_message();
-        let (mut on_message, machine) = (Some(on_message), &mut self.machine);
-        let tag = self.user.ask(false, |completion| {
-            let (channel, wire) = machine.open_channel_mut(id)?;
-            channel.consume(wire, consume, &mut on_message, completion)
-        });
-        assert_eq!(on_message.is_none(), tag.is_some(), "a closure is taken by what succeeds");
-        let asked = tag.is_some();
-        if asked {
-            self.will_come::<basic::Consume<'_>>(id, 0);
-        }
-        self.user.consumers.extend(tag.map(|tag| Consumer { channel: id, tag, stopped }));
-        asked
-    }
-
-    fn cancel(&mut self, id: ChannelId) -> bool {
-        let index: usize = self.script.octet().into();
-        let consumer_tag = match self.user.consumers.get(index) {
-            Some(consumer) => consumer.tag.clone(),
-            None => self.name().into(),
-        };
-        let (cancel, machine) = (basic::Cancel { consumer_tag }, &mut self.machine);
-        let asked = self.user.ask(false, |completion| {
-            let (channel, wire) = machine.open_channel_mut(id)?;
-            channel.cancel(wire, &cancel, completion)
-        });
-        if asked.is_some() {
-            self.user.stop(|c| c.channel == id && c.tag == cancel.consumer_tag);
-            self.will_come::<basic::Cancel<'_>>(id, 0);
-        }
-        asked.is_some()
-    }
-
-    fn publish(&mut self, id: ChannelId) -> bool {
-        let (routing_key, shared) = (self.name().into(), self.script.flag());
-        let publish = basic::Publish { routing_key, ..Default::default() };
-        let pattern = pattern(0, self.size().min(BODY_MAX));
-        let app_id = self.name();
-        let properties = BasicProperties { app_id: Some(app_id.into()), ..Default::default() };
-        self.weight += pattern.len();
-        let mut body = if shared { Body::from(pattern.to_vec()) } else { Body::from(pattern) };
-        let published: Result<u64, PublishError> =
-            self.work(id, |channel, wire| channel.publish(wire, &publish, &properties, &mut body));
-        if published.is_ok() {
-            self.will_come::<basic::Publish<'_>>(id, pattern.len() as u64);
-        }
-        published.is_ok()
     }
 }
 

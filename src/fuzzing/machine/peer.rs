@@ -43,6 +43,8 @@ pub(super) struct Peer {
     pub(super) is_dishonest: bool,
     /// Close has come, or CloseOk.
     ends: u8,
+    /// Messages that have come whole.
+    pub(super) messages: u64,
     /// Of all frames that have come.
     pub(super) hash: u64,
 }
@@ -112,7 +114,9 @@ impl Peer {
 
     fn expect_body(&mut self, channel: u16, expected: u64, seen: u64) {
         assert!(seen <= expected, "a body of {seen} bytes where {expected} were announced");
-        if seen < expected {
+        if seen == expected {
+            self.messages += 1;
+        } else {
             self.contents.insert(channel, Content::Body { expected, seen });
         }
     }

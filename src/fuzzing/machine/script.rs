@@ -73,10 +73,15 @@ pub(in crate::fuzzing) enum Op {
     Lose,
     /// So many of the events that follow have the user do one more thing from inside.
     Inside,
+    // Of confirms.
+    AskConfirms,
+    AwaitConfirms,
+    LimitUnconfirmed,
+    ReturnPublished,
 }
 
 impl Op {
-    const ALL: [Self; 29] = [
+    const ALL: [Self; 33] = [
         Self::Bytes,
         Self::Frame,
         Self::Method,
@@ -106,6 +111,10 @@ impl Op {
         Self::Oversleep,
         Self::Lose,
         Self::Inside,
+        Self::AskConfirms,
+        Self::AwaitConfirms,
+        Self::LimitUnconfirmed,
+        Self::ReturnPublished,
     ];
 
     pub(super) fn read(script: &mut Script<'_>) -> Option<Self> {

@@ -1,11 +1,15 @@
 //! The user, as far as it is told: each completion once, and nothing that it has cancelled.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::channel::{ChannelId, Completion, OnMessage};
+use super::peer::{method, pattern, raw};
+use crate::channel::{
+    Channel, ChannelId, Completion, Confirm, OnConfirmed, OnMessage, PublishOutcome,
+};
 use crate::error::{Error, HandshakeError, Result};
-use crate::protocol::{Method, ShortStr};
+use crate::protocol::{BasicProperties, Method, ShortStr, basic, encode_content_header};
 
 /// Something that was told: what, on which channel, and what else tells it from others.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +26,33 @@ pub(super) struct Consumer {
     pub(super) stopped: Rc<Cell<bool>>,
 }
 
+/// A message that may come back.
+pub(super) struct Published {
+    pub(super) channel: ChannelId,
+    pub(super) routing_key: &'static str,
+    pub(super) app_id: &'static str,
+    pub(super) size: usize,
+}
+
+impl Published {
+    /// The frames by which it does.
+    pub(super) fn came_back(&self, frame_max: u32) -> Vec<u8> {
+        let (number, routing_key) = (self.channel.number, self.routing_key.into());
+        let mut frames = method(number, &basic::Return { routing_key, ..Default::default() });
+        let app_id = Some(self.app_id.into());
+        let properties = BasicProperties { app_id, ..Default::default() };
+        encode_content_header(&mut frames, 0, number, self.size as u64, &properties)
+            .expect("it was published");
+        for body in pattern(0, self.size).chunks(frame_max as usize - 8) {
+            frames.extend(raw(3, number, body));
+        }
+        frames
+    }
+}
+
+/// How often each publish of a channel was resolved, by its number.
+pub(super) type Confirms = Rc<RefCell<BTreeMap<u64, u32>>>;
+
 #[derive(Default)]
 pub(super) struct User {
     pub(super) notes: Rc<RefCell<Vec<Note>>>,
@@ -32,6 +63,13 @@ pub(super) struct User {
     pub(super) channels: Vec<(ChannelId, bool)>,
     pub(super) opened: u32,
     pub(super) closed: u32,
+    /// How many publishes were taken.
+    pub(super) published: u64,
+    /// A publish was refused since too much waits to be sent, and the user waits to be told.
+    pub(super) is_full: bool,
+    pub(super) mandatory: Vec<Published>,
+    /// Of each channel in confirm mode.
+    pub(super) confirms: Vec<(ChannelId, Confirms)>,
 }
 
 pub(super) fn note(notes: &RefCell<Vec<Note>>, what: &'static str, channel: u16, detail: u64) {
@@ -121,6 +159,48 @@ impl User {
         (on_message, stopped)
     }
 
+    pub(super) fn on_confirm(
+        &self,
+    ) -> (impl FnMut(&Channel, Confirm<'_>) + 'static + use<>, Confirms) {
+        let confirms = Confirms::default();
+        let (notes, resolved) = (Rc::clone(&self.notes), Rc::clone(&confirms));
+        let on_confirm = move |channel: &Channel, confirm: Confirm<'_>| {
+            let number = confirm.sequence_number;
+            let mut resolved = resolved.borrow_mut();
+            *resolved.get_mut(&number).expect("only what was published is resolved") += 1;
+            let outcome = match confirm.outcome {
+                PublishOutcome::Acked => 0,
+                PublishOutcome::Nacked => 1,
+                PublishOutcome::Returned => 2,
+                PublishOutcome::Lost(_) => 3,
+            };
+            note(&notes, "confirmed", channel.channel_number(), number << 2 | outcome);
+        };
+        (on_confirm, confirms)
+    }
+
+    pub(super) fn on_confirmed(&self) -> (OnConfirmed, Rc<Cell<u32>>) {
+        let (calls, called) = self.counted();
+        let notes = Rc::clone(&self.notes);
+        let on_confirmed = Box::new(move |channel: &Channel, result: Result<_>| {
+            called();
+            note(&notes, "all confirmed", channel.channel_number(), u64::from(result.is_ok()));
+        });
+        (on_confirmed, calls)
+    }
+
+    pub(super) fn will_complete(&mut self, calls: Rc<Cell<u32>>) {
+        self.completions.push(calls);
+    }
+
+    pub(super) fn published(&mut self, id: ChannelId, number: u64) {
+        self.published += 1;
+        if let Some((_, confirms)) = self.confirms.iter().find(|(channel, _)| *channel == id) {
+            let before = confirms.borrow_mut().insert(number, 0);
+            assert_eq!(before, None, "a number twice");
+        }
+    }
+
     /// Counts the calls of an observer of a channel's end, which is one completion more.
     pub(super) fn on_close(&mut self) -> impl FnOnce() + 'static + use<> {
         let (calls, called) = self.counted();
@@ -148,6 +228,11 @@ impl User {
         for calls in &self.completions {
             assert_eq!(calls.get(), 1, "each completion is called once");
             assert_eq!(Rc::strong_count(calls), 1, "no closure is kept");
+        }
+        for (_, confirms) in &self.confirms {
+            let once = confirms.borrow().values().all(|count| *count == 1);
+            assert!(once, "each publish is resolved once: {confirms:?}");
+            assert_eq!(Rc::strong_count(confirms), 1, "no closure is kept");
         }
         assert!(self.channels.iter().all(|(_, ended)| *ended), "a channel's end was not told");
         let kept = self.consumers.iter().filter(|consumer| Rc::strong_count(&consumer.stopped) > 1);
