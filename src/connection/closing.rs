@@ -39,6 +39,7 @@ impl Machine {
         for channel in self.channels.take_all() {
             channel.end(&error, &mut self.wire);
         }
+        self.wire.requests_due = None;
         self.wire.events.push_back(Event::Closed { error, was_open });
     }
 

@@ -220,10 +220,11 @@ impl Machine {
         }
         for number in self.channels.numbers() {
             let Some(channel) = self.channels.at_mut(number) else { continue };
-            let ended = channel.expire(&mut self.wire, now);
-            channel.first_deadline().into_iter().for_each(|at| self.wire.limit_requests(at));
-            if let Some(error) = ended {
-                self.channels.abandon(number, &error, &mut self.wire);
+            match channel.expire(&mut self.wire, now) {
+                Some(error) => self.channels.abandon(number, &error, &mut self.wire),
+                None => {
+                    channel.first_deadline().into_iter().for_each(|at| self.wire.limit_requests(at))
+                }
             }
         }
         self.close_if_idle();

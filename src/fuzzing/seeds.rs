@@ -5,7 +5,7 @@ use std::path::Path;
 use super::machine::script::Op::{
     Ack, Answer, AskCancel, AskChannel, AskChannelClose, AskClose, AskConfirms, AskConsumer,
     AskGet, AskRequest, AwaitConfirms, Body, CancelConsumer, CloseChannel, CloseConnection,
-    ContentHeader, Deliver, Greet, Inside, LimitUnconfirmed, Observe, Publish, Return,
+    ContentHeader, Deliver, Greet, Inside, LimitTime, LimitUnconfirmed, Observe, Publish, Return,
     ReturnPublished, Settle, Wait, Write,
 };
 use crate::protocol::{
@@ -257,6 +257,20 @@ fn machine() -> Vec<Vec<u8>> {
                 &[Publish as u8, 0, 1, 1, 225, 0, AskRequest as u8, 0, 0, 1],
                 &[AskRequest as u8, 0, 0, 1, Publish as u8, 0, 1, 0, 225, 0, Write as u8, 0, 0],
                 &[Publish as u8, 0, 1, 0, 9, 0, AskChannelClose as u8, 0, 1, Answer as u8, 0],
+            ],
+        ),
+        // Requests that are answered too late: a get, a consume, a close, and an open.
+        script(
+            OPEN,
+            &[
+                channel,
+                &[LimitTime as u8, 3, 232, 0, 0, AskGet as u8, 0, 1, AskGet as u8, 0, 1],
+                &[Wait as u8, 4, 0, 0, Answer as u8, 0, 1, 0, 9],
+                &[AskConsumer as u8, 0, 0, 0, Wait as u8, 4, 0, 0, Deliver as u8, 0, 1, 0, 5],
+                &[Answer as u8, 0, Answer as u8, 0, AskConfirms as u8, 0, Answer as u8, 0],
+                &[Publish as u8, 0, 1, 0, 9, 0, AwaitConfirms as u8, 0],
+                &[AskChannelClose as u8, 0, 1, Wait as u8, 4, 0, 0, AskChannel as u8, 129],
+                &[Answer as u8, 0, AskChannel as u8, 129, Wait as u8, 4, 0, 0, Answer as u8, 0],
             ],
         ),
         // Heartbeats, a silent peer.

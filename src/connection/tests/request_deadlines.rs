@@ -372,3 +372,23 @@ fn ten_thousand_busy_channels_close_with_one_look_at_each() {
     }
     assert_eq!(pair.sent_names(), ["0 connection.close"]);
 }
+
+#[test]
+fn regression_an_ended_connection_has_no_deadline_left() {
+    let (mut pair, channel) = limited();
+    pair.declare(channel, "a");
+    assert!(pair.machine.deadline().is_some());
+    pair.lose();
+    assert_eq!(pair.machine.deadline(), None);
+}
+
+#[test]
+fn regression_a_deadline_that_has_passed_is_not_asked_for_again() {
+    let (mut pair, channel) = Pair::confirming();
+    limit(&mut pair, channel, Some(LIMIT));
+    pair.publish(channel, "never confirmed").unwrap();
+    pair.when_confirmed(channel, "wait").unwrap();
+    pair.close_channel(channel, "never answered").unwrap();
+    pair.wait(LIMIT);
+    assert_eq!(pair.machine.deadline(), None);
+}

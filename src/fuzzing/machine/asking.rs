@@ -7,8 +7,8 @@ use std::rc::Rc;
 use super::Play;
 use super::peer::{BODY_MAX, pattern};
 use super::script::Op;
-use super::user::{Consumer, Published};
-use crate::channel::{Body, ChannelId, ChannelState};
+use super::user::{Consumer, For, Published};
+use crate::channel::{Body, ChannelId, ChannelState, Completion};
 use crate::connection::Wire;
 use crate::error::{Misuse, PublishError};
 use crate::protocol::{
@@ -31,6 +31,19 @@ impl Play<'_> {
             }
             Op::Panic => {
                 self.machine.panicked("by script".to_owned());
+                true
+            }
+            Op::LimitTime => {
+                let limit = Some(self.duration()).filter(|limit| !limit.is_zero());
+                self.peer.is_hurried = true;
+                self.machine.set_request_timeout(limit);
+                if let Some(id) = self.channel() {
+                    let set = |channel: &mut ChannelState, _: &mut Wire| {
+                        channel.set_request_timeout(limit);
+                        Ok::<_, Misuse>(())
+                    };
+                    drop(self.work(id, set));
+                }
                 true
             }
             _ => match self.channel() {
@@ -64,8 +77,9 @@ impl Play<'_> {
             number => Some(u16::from(number - 128)),
         };
         let now = self.now;
-        let asked =
-            self.user.ask(false, |completion| self.machine.open_channel(now, number, completion));
+        let asked = self
+            .user
+            .ask(For::Reply, |completion| self.machine.open_channel(now, number, completion));
         if let Some(id) = asked {
             // The table of channels reaches to the highest number.
             self.weight += usize::from(id.number);
@@ -92,7 +106,10 @@ impl Play<'_> {
             Op::AskCancel => self.cancel(id),
             Op::AskGet => {
                 let get = basic::Get { queue: self.name().into(), ..Default::default() };
-                self.request(id, true, &get)
+                let asked = self.ask_for(id, For::Message, |channel, wire, completion| {
+                    channel.get(wire, &get, completion)
+                });
+                self.expect_if::<basic::Get<'_>>(asked.is_some(), id)
             }
             Op::Publish => self.publish(id),
             Op::Settle => {
@@ -114,12 +131,16 @@ impl Play<'_> {
             }
             Op::AskChannelClose => {
                 let text = self.name();
-                let closed = self.work(id, |channel, wire| channel.close(wire, 200, text.into()));
+                let now = self.now;
+                let closed = self.work(id, |channel, wire| {
+                    channel.close(wire, 200, text.into())?;
+                    channel.limit_last_request(wire, now);
+                    Ok::<_, Misuse>(())
+                });
                 if closed.is_ok() {
                     self.user.stop(|consumer| consumer.channel == id);
-                    self.will_come::<channel::Close<'_>>(id, 0);
                 }
-                closed.is_ok()
+                self.expect_if::<channel::Close<'_>>(closed.is_ok(), id)
             }
             _ => true,
         }
@@ -134,24 +155,39 @@ impl Play<'_> {
         work(channel, wire)
     }
 
-    fn request<M: EncodeMethod>(&mut self, id: ChannelId, get: bool, request: &M) -> bool {
-        let machine = &mut self.machine;
-        let asked = self.user.ask(get, |completion| {
+    /// Asks on a channel for what completes, within the time that was set.
+    fn ask_for<R>(
+        &mut self,
+        id: ChannelId,
+        what: For,
+        ask: impl FnOnce(&mut ChannelState, &mut Wire, &mut Option<Completion>) -> Result<R, Misuse>,
+    ) -> Option<R> {
+        let (machine, now) = (&mut self.machine, self.now);
+        self.user.ask(what, |completion| {
             let (channel, wire) = machine.open_channel_mut(id)?;
-            channel.request(wire, request, completion)
-        });
-        if asked.is_some() {
+            let asked = ask(channel, wire, completion)?;
+            channel.limit_last_request(wire, now);
+            Ok::<_, Misuse>(asked)
+        })
+    }
+
+    fn expect_if<M: EncodeMethod>(&mut self, asked: bool, id: ChannelId) -> bool {
+        if asked {
             self.will_come::<M>(id, 0);
         }
-        asked.is_some()
+        asked
+    }
+
+    fn request<M: EncodeMethod>(&mut self, id: ChannelId, request: &M) -> bool {
+        let asked = self.ask_for(id, For::Reply, |channel, wire, completion| {
+            channel.request(wire, request, completion)
+        });
+        self.expect_if::<M>(asked.is_some(), id)
     }
 
     fn tell_broker<M: EncodeMethod>(&mut self, id: ChannelId, method: &M) -> bool {
         let told = self.work(id, |channel, wire| channel.tell(wire, method)).is_ok();
-        if told {
-            self.will_come::<M>(id, 0);
-        }
-        told
+        self.expect_if::<M>(told, id)
     }
 
     fn will_come<M: EncodeMethod>(&mut self, id: ChannelId, size: u64) {
@@ -163,22 +199,22 @@ impl Play<'_> {
         match sort % 10 {
             0 => {
                 let declare = queue::Declare { queue: name.into(), ..Default::default() };
-                self.request(id, false, &declare)
+                self.request(id, &declare)
             }
             1 => {
                 let delete = queue::Delete { queue: name.into(), ..Default::default() };
-                self.request(id, false, &delete)
+                self.request(id, &delete)
             }
             2 => {
                 let unbind = exchange::Unbind { source: name.into(), ..Default::default() };
-                self.request(id, false, &unbind)
+                self.request(id, &unbind)
             }
-            3 => self.request(id, false, &basic::Qos::default()),
-            4 => self.request(id, false, &basic::Recover { requeue: true }),
-            5 => self.request(id, false, &channel::Flow { active: true }),
-            6 => self.request(id, false, &tx::Select),
-            7 => self.request(id, false, &tx::Rollback),
-            _ => self.request(id, false, &tx::Commit),
+            3 => self.request(id, &basic::Qos::default()),
+            4 => self.request(id, &basic::Recover { requeue: true }),
+            5 => self.request(id, &channel::Flow { active: true }),
+            6 => self.request(id, &tx::Select),
+            7 => self.request(id, &tx::Rollback),
+            _ => self.request(id, &tx::Commit),
         }
     }
 
@@ -186,18 +222,15 @@ impl Play<'_> {
         let (consumer_tag, no_ack) = (self.name().into(), self.script.flag());
         let consume = basic::Consume { consumer_tag, no_ack, ..Default::default() };
         let (on_message, stopped) = self.user.on_message();
-        let (mut on_message, machine) = (Some(on_message), &mut self.machine);
-        let tag = self.user.ask(false, |completion| {
-            let (channel, wire) = machine.open_channel_mut(id)?;
+        let mut on_message = Some(on_message);
+        let what = For::Consumer(Rc::clone(&stopped));
+        let tag = self.ask_for(id, what, |channel, wire, completion| {
             channel.consume(wire, consume, &mut on_message, completion)
         });
         assert_eq!(on_message.is_none(), tag.is_some(), "a closure is taken by what succeeds");
         let asked = tag.is_some();
-        if asked {
-            self.will_come::<basic::Consume<'_>>(id, 0);
-        }
         self.user.consumers.extend(tag.map(|tag| Consumer { channel: id, tag, stopped }));
-        asked
+        self.expect_if::<basic::Consume<'_>>(asked, id)
     }
 
     fn cancel(&mut self, id: ChannelId) -> bool {
@@ -206,16 +239,14 @@ impl Play<'_> {
             Some(consumer) => consumer.tag.clone(),
             None => self.name().into(),
         };
-        let (cancel, machine) = (basic::Cancel { consumer_tag }, &mut self.machine);
-        let asked = self.user.ask(false, |completion| {
-            let (channel, wire) = machine.open_channel_mut(id)?;
+        let cancel = basic::Cancel { consumer_tag };
+        let asked = self.ask_for(id, For::Reply, |channel, wire, completion| {
             channel.cancel(wire, &cancel, completion)
         });
         if asked.is_some() {
             self.user.stop(|c| c.channel == id && c.tag == cancel.consumer_tag);
-            self.will_come::<basic::Cancel<'_>>(id, 0);
         }
-        asked.is_some()
+        self.expect_if::<basic::Cancel<'_>>(asked.is_some(), id)
     }
 
     fn publish(&mut self, id: ChannelId) -> bool {
@@ -248,24 +279,23 @@ impl Play<'_> {
     fn confirm(&mut self, id: ChannelId) -> bool {
         let (on_confirm, confirms) = self.user.on_confirm();
         let mut on_confirm = Some(Rc::new(RefCell::new(on_confirm)) as _);
-        let machine = &mut self.machine;
-        let asked = self.user.ask(false, |completion| {
-            let (channel, wire) = machine.open_channel_mut(id)?;
+        let asked = self.ask_for(id, For::Reply, |channel, wire, completion| {
             channel.confirm_delivery(wire, &mut on_confirm, completion)
         });
         assert_eq!(on_confirm.is_none(), asked.is_some(), "a closure is taken by what succeeds");
         if asked.is_some() {
             self.user.confirms.push((id, confirms));
-            self.will_come::<confirm::Select>(id, 0);
         }
-        asked.is_some()
+        self.expect_if::<confirm::Select>(asked.is_some(), id)
     }
 
     fn await_confirms(&mut self, id: ChannelId) -> bool {
         let (on_confirmed, calls) = self.user.on_confirmed();
         let mut on_confirmed = Some(on_confirmed);
-        let asked =
-            self.work(id, |channel, wire| channel.when_confirmed(wire, &mut on_confirmed)).is_ok();
+        let now = self.now;
+        let asked = self
+            .work(id, |channel, wire| channel.when_confirmed(wire, now, &mut on_confirmed))
+            .is_ok();
         assert_eq!(on_confirmed.is_none(), asked, "a closure is taken by what succeeds");
         if asked {
             self.user.will_complete(calls);

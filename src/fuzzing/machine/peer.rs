@@ -14,6 +14,8 @@ use crate::protocol::{
 type Ids = (u16, u16);
 
 const CHANNEL_OPEN: Ids = (20, 10);
+const CHANNEL_CLOSE: Ids = (20, 40);
+const BASIC_CANCEL: Ids = (60, 30);
 const TX_COMMIT: Ids = (90, 20);
 
 /// A synchronous method that has come and has no answer yet.
@@ -41,6 +43,9 @@ pub(super) struct Peer {
     pub(super) asked: VecDeque<Asked>,
     /// It has said something that it was not asked for, so that `asked` may hold what is answered.
     pub(super) is_dishonest: bool,
+    /// The user does not wait for ever: what is not answered in time may not be sent at all, and
+    /// the machine undoes what it leads to.
+    pub(super) is_hurried: bool,
     /// Close has come, or CloseOk.
     ends: u8,
     /// Messages that have come whole.
@@ -140,9 +145,13 @@ impl Peer {
             return 0;
         }
         let expected = self.expected.entry(channel).or_default();
-        if method.ids() == CHANNEL_OPEN {
-            // What waited on the channel that had the number before never came.
-            while expected.front().is_some_and(|(ids, _)| *ids != CHANNEL_OPEN) {
+        let is_next = expected.front().is_some_and(|(ids, _)| *ids == method.ids());
+        if self.is_hurried && !is_next && matches!(method.ids(), CHANNEL_CLOSE | BASIC_CANCEL) {
+            return 0;
+        }
+        // What waited on the channel that had the number before never came.
+        if method.ids() == CHANNEL_OPEN || self.is_hurried {
+            while expected.front().is_some_and(|(ids, _)| *ids != method.ids()) {
                 expected.pop_front();
             }
         }

@@ -78,10 +78,12 @@ pub(in crate::fuzzing) enum Op {
     AwaitConfirms,
     LimitUnconfirmed,
     ReturnPublished,
+    /// The user waits for answers no longer than this.
+    LimitTime,
 }
 
 impl Op {
-    const ALL: [Self; 33] = [
+    const ALL: [Self; 34] = [
         Self::Bytes,
         Self::Frame,
         Self::Method,
@@ -115,6 +117,7 @@ impl Op {
         Self::AwaitConfirms,
         Self::LimitUnconfirmed,
         Self::ReturnPublished,
+        Self::LimitTime,
     ];
 
     pub(super) fn read(script: &mut Script<'_>) -> Option<Self> {

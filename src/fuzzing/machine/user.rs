@@ -11,6 +11,14 @@ use crate::channel::{
 use crate::error::{Error, HandshakeError, Result};
 use crate::protocol::{BasicProperties, Method, ShortStr, basic, encode_content_header};
 
+/// What is asked for.
+pub(super) enum For {
+    Reply,
+    Message,
+    /// Which must not be called if the request fails.
+    Consumer(Rc<Cell<bool>>),
+}
+
 /// Something that was told: what, on which channel, and what else tells it from others.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Note {
@@ -120,24 +128,26 @@ impl User {
     /// Lets `ask` have a completion; whether it was taken must be what the result says.
     pub(super) fn ask<T, E: std::fmt::Debug>(
         &mut self,
-        get: bool,
+        what: For,
         ask: impl FnOnce(&mut Option<Completion>) -> Result<T, E>,
     ) -> Option<T> {
         let (calls, called) = self.counted();
         let notes = Rc::clone(&self.notes);
-        let completion = if get {
-            Completion::Get(Box::new(move |channel, got| {
+        let completion = match what {
+            For::Message => Completion::Get(Box::new(move |channel, got| {
                 called();
                 let body = |got: &Option<_>| got.as_ref().map_or(0, |got| body(got));
                 note(&notes, "got", channel.channel_number(), detail(&got, body));
-            }))
-        } else {
-            Completion::Reply(Box::new(move |channel, reply| {
+            })),
+            what => Completion::Reply(Box::new(move |channel, reply| {
                 called();
+                if let (For::Consumer(stopped), Err(_)) = (&what, &reply) {
+                    stopped.set(true);
+                }
                 let ids =
                     |reply: &Method<'_>| u64::from(reply.ids().0) << 16 | u64::from(reply.ids().1);
                 note(&notes, "replied", channel.channel_number(), detail(&reply, ids));
-            }))
+            })),
         };
         let mut completion = Some(completion);
         let asked = ask(&mut completion);
