@@ -126,6 +126,36 @@ fn graceful_stop_cancels_and_closes_at_a_signal() {
     assert_eq!(worker.terminate(), ["stopping", "cancelled ctag1.0.0", end]);
 }
 
+#[cfg(feature = "tls")]
+#[test]
+fn tls_trusts_whom_it_is_told_to_and_logs_in_by_certificate() {
+    let variable = |name| std::env::var(name).expect("set by scripts/with-broker");
+    let url = variable("AMQPS_URL");
+    let file = |name: &str| format!("{}/{name}", variable("AMQP_TLS_DIR"));
+    let certificate = [file("ca.pem"), file("client.pem"), file("client.key")];
+    let printed = ["connected", "received sealed", "connection closed by this client: (200) bye"];
+    for files in [&certificate[..1], &certificate[..]] {
+        let output = command("tls").arg(&url).args(files).output().expect("cargo runs");
+        let lines = String::from_utf8(output.stdout).expect("text");
+        assert_eq!(lines.lines().collect::<Vec<_>>(), printed, "{:?}", output.stderr);
+    }
+    // Without a file it is the platform, which may know the authority, or not.
+    let none = std::env::temp_dir().join(format!("haypile-no-roots-{}", std::process::id()));
+    std::fs::create_dir(&none).expect("an empty folder");
+    let by_platform = |authorities: &str| {
+        let mut command = command("tls");
+        command.env("SSL_CERT_FILE", authorities).env("SSL_CERT_DIR", &none);
+        let output = command.arg(&url).output().expect("cargo runs");
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    assert_eq!(by_platform(&file("ca.pem")), (true, String::new()));
+    let (connected, complaint) = by_platform(&file("other-ca.pem"));
+    assert!(!connected && complaint.contains("UnknownIssuer"), "{complaint}");
+    let (connected, complaint) = by_platform(&file("server.key"));
+    assert!(!connected && complaint.contains("NoRoots"), "{complaint}");
+    std::fs::remove_dir(&none).expect("still empty");
+}
+
 #[test]
 fn chat_server_passes_lines_on_and_sends_silent_clients_away() {
     let mut server = Running::start("chat_server", &["127.0.0.1:0", "1.5"]);

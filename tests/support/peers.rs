@@ -114,6 +114,40 @@ impl Wire {
         Ok(())
     }
 
+    /// Speaks TLS, and says something in the same breath as the end of the handshake.
+    pub fn start_tls_and_say(&mut self, config: Arc<ServerConfig>, bytes: &[u8]) {
+        let tls = self.tls.insert(ServerConnection::new(config).expect("a configuration"));
+        while tls.is_handshaking() {
+            let mut answer = Vec::new();
+            while tls.wants_write() {
+                tls.write_tls(&mut answer).expect("to memory");
+            }
+            self.stream.write_all(&answer).expect("to send");
+            tls.read_tls(&mut self.stream).expect("the client goes on");
+            tls.process_new_packets().expect("the client speaks TLS");
+        }
+        self.send(bytes);
+    }
+
+    /// Sends bytes as TLS, each of whose own bytes travels alone.
+    pub fn dribble(&mut self, bytes: &[u8]) {
+        let tls = self.tls.as_mut().expect("TLS");
+        tls.writer().write_all(bytes).expect("there is room");
+        let mut sealed = Vec::new();
+        while tls.wants_write() {
+            tls.write_tls(&mut sealed).expect("to memory");
+        }
+        self.stream.set_nodelay(true).expect("an option");
+        for byte in sealed {
+            self.stream.write_all(&[byte]).expect("to send");
+        }
+    }
+
+    /// Reads once, whatever comes.
+    pub fn read_some(&mut self) {
+        assert!(self.fill(), "the client hung up");
+    }
+
     /// The TLS that is spoken.
     pub fn tls(&mut self) -> &mut ServerConnection {
         self.tls.as_mut().expect("TLS")

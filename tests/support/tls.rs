@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use haypile::{ConnectionParameters, TlsOptions};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, date_time_ymd,
 };
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -46,8 +47,11 @@ pub struct Certificate {
 
 impl Authority {
     pub fn new() -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
         let mut parameters = CertificateParams::default();
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let name = format!("authority {}", COUNT.fetch_add(1, Ordering::Relaxed));
+        parameters.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().expect("a key");
         Self(CertifiedIssuer::self_signed(parameters, key).expect("a certificate"))
     }
@@ -75,7 +79,12 @@ impl Authority {
     }
 
     pub fn client(&self) -> Certificate {
-        self.sign(&[], |parameters| {
+        self.for_clients_at(&[])
+    }
+
+    /// One that names servers, and is not for them.
+    pub fn for_clients_at(&self, names: &[&str]) -> Certificate {
+        self.sign(names, |parameters| {
             parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         })
     }

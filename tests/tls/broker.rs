@@ -4,16 +4,17 @@ use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 
 use haypile::{
-    BasicProperties, CertificateError, Channel, Closed, Delivery, Error, HandshakeError, Party,
-    Phase, Result, StreamLost, TlsError, basic, queue,
+    BasicProperties, CertificateError, Channel, Closed, ConnectionParameters, Delivery, Error,
+    ExternalCredentials, HandshakeError, Party, Phase, Result, StreamLost, TlsError, basic, queue,
 };
 
 use super::not_secured;
-use super::support::{self, Host, every_host, on_channel, refused, tls};
+use super::support::peers::dead_end;
+use super::support::{self, BrokerControl, Host, every_host, on_channel, refused, tls};
 
 every_host!(
     a_hundred_thousand_messages_come_back_in_order,
@@ -23,6 +24,8 @@ every_host!(
     a_server_name_that_is_not_in_the_certificate,
     a_client_certificate_is_taken,
     a_client_certificate_of_another_authority_is_refused,
+    a_client_certificate_logs_in,
+    a_listener_that_wants_a_client_certificate,
     tls_to_the_port_without,
     the_port_of_tls_without,
 );
@@ -237,11 +240,7 @@ fn a_server_name_that_is_not_in_the_certificate<H: Host>() {
 }
 
 fn a_client_certificate_is_taken<H: Host>() {
-    let mut options = tls::trusting("ca.pem");
-    options.set_client_certificate_files(tls::file("client.pem"), tls::file("client.key")).unwrap();
-    let mut parameters = tls::broker();
-    parameters.set_tls(Some(options));
-    assert_clean(&on_channel(&H::new(), parameters, done));
+    assert_clean(&on_channel(&H::new(), certified(), done));
 }
 
 fn a_client_certificate_of_another_authority_is_refused<H: Host>() {
@@ -261,6 +260,61 @@ fn a_client_certificate_of_another_authority_is_refused<H: Host>() {
         panic!("{error}")
     };
     assert_eq!((*code, name.as_str()), (48, "UnknownCA"), "{error}");
+}
+
+fn certified() -> ConnectionParameters {
+    let mut options = tls::trusting("ca.pem");
+    options.set_client_certificate_files(tls::file("client.pem"), tls::file("client.key")).unwrap();
+    let mut parameters = tls::broker();
+    parameters.set_tls(Some(options));
+    parameters
+}
+
+fn a_client_certificate_logs_in<H: Host>() {
+    // The broker takes the user's name from the certificate: nothing else says it.
+    let mut parameters = certified();
+    parameters.set_credentials(ExternalCredentials);
+    assert_clean(&on_channel(&H::new(), parameters, done));
+
+    let mut parameters = tls::broker();
+    parameters.set_credentials(ExternalCredentials);
+    let error = refused::<H>(parameters);
+    let bad = matches!(error, Error::Handshake(HandshakeError::BadCredentials { .. }));
+    assert!(bad, "{error}");
+}
+
+/// Has the broker listen on one port more, where it insists on a certificate.
+fn strict_port() -> u16 {
+    static PORT: OnceLock<u16> = OnceLock::new();
+    *PORT.get_or_init(|| {
+        let port = dead_end().port();
+        let listen = format!(
+            "{{ok, Options}} = application:get_env(rabbit, ssl_options), \
+             Strict = lists:keystore(fail_if_no_peer_cert, 1, Options, \
+                                     {{fail_if_no_peer_cert, true}}), \
+             rabbit_networking:start_ssl_listener({{\"127.0.0.1\", {port}}}, Strict, 1)."
+        );
+        BrokerControl::take().ctl(&["eval", &listen]);
+        port
+    })
+}
+
+fn a_listener_that_wants_a_client_certificate<H: Host>() {
+    let mut parameters = certified();
+    parameters.set_port(strict_port());
+    assert_clean(&on_channel(&H::new(), parameters, done));
+
+    let mut parameters = tls::broker();
+    parameters.set_port(strict_port());
+    let error = refused::<H>(parameters);
+    let Error::Handshake(HandshakeError::Lost {
+        phase: Phase::Protocol,
+        cause: StreamLost::Tls(TlsError::Alert { code, name }),
+    }) = &error
+    else {
+        panic!("{error}")
+    };
+    assert_eq!((*code, name.as_str()), (116, "CertificateRequired"), "{error}");
 }
 
 fn tls_to_the_port_without<H: Host>() {

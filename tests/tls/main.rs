@@ -1,9 +1,11 @@
-//! Connections by TLS: to RabbitMQ (`broker`), and to servers that go wrong (`failing`).
+//! Connections by TLS: to RabbitMQ (`broker`), to servers that go wrong (`failing`), and what is
+//! refused before (`options`).
 #![cfg(feature = "tls")]
 #![allow(clippy::unwrap_used)]
 
 mod broker;
 mod failing;
+mod options;
 #[path = "../support/mod.rs"]
 mod support;
 
