@@ -23,6 +23,14 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// The broker took no messages for longer than
+    /// [`blocked_connection_timeout`](crate::ConnectionParameters::set_blocked_connection_timeout)
+    /// (pika's `ConnectionBlockedTimeout`).
+    #[error("the broker has kept the connection blocked for {timeout:?}")]
+    BlockedTimeout {
+        /// How long it was allowed to.
+        timeout: Duration,
+    },
     /// A user's callback panicked on a loop that must not unwind, which closed its connection.
     /// The text is the panic's message.
     #[error("a callback panicked: {0}")]

@@ -2,15 +2,19 @@
 
 use super::handle::Connection;
 use crate::error::Error;
+use crate::protocol::ShortStr;
 
 pub(crate) type OnOpen = Box<dyn FnOnce(&Connection)>;
 pub(crate) type OnEnd = Box<dyn FnOnce(&Connection, Error)>;
-pub(crate) type OnWritable = Box<dyn FnMut(&Connection)>;
+pub(crate) type OnBlocked = Box<dyn FnMut(&Connection, &ShortStr<'_>)>;
+pub(crate) type OnChange = Box<dyn FnMut(&Connection)>;
 
 /// The closures that are called as often as something happens, until the connection ends.
 #[derive(Default)]
 pub(crate) struct ConnectionObservers {
-    pub(crate) on_writable: Vec<OnWritable>,
+    pub(crate) on_blocked: Vec<OnBlocked>,
+    pub(crate) on_unblocked: Vec<OnChange>,
+    pub(crate) on_writable: Vec<OnChange>,
 }
 
 /// The closures that a connection calls, always from the loop.
@@ -64,6 +68,30 @@ impl ConnectionCallbacks {
     /// program's own `close` is logged.
     pub fn on_close(mut self, on_close: impl FnOnce(&Connection, Error) + 'static) -> Self {
         self.on_close = Some(Box::new(on_close));
+        self
+    }
+
+    /// Called with the broker's reason when it says that it takes no messages for now, since it is
+    /// short of memory or disk (RabbitMQ's connection.blocked; pika's
+    /// `add_on_connection_blocked_callback`). Without one, it is logged.
+    ///
+    /// RabbitMQ reads nothing more from a connection that publishes while it is blocked: nothing is
+    /// answered, a close neither, until it is unblocked. What is published goes on to be taken up
+    /// to the [high water mark](crate::ConnectionParameters::set_water_marks). How long that may
+    /// last is bounded by
+    /// [`blocked_connection_timeout`](crate::ConnectionParameters::set_blocked_connection_timeout).
+    pub fn on_blocked(
+        mut self,
+        on_blocked: impl FnMut(&Connection, &ShortStr<'_>) + 'static,
+    ) -> Self {
+        self.observers.on_blocked.push(Box::new(on_blocked));
+        self
+    }
+
+    /// Called when the broker takes messages again (RabbitMQ's connection.unblocked; pika's
+    /// `add_on_connection_unblocked_callback`).
+    pub fn on_unblocked(mut self, on_unblocked: impl FnMut(&Connection) + 'static) -> Self {
+        self.observers.on_unblocked.push(Box::new(on_unblocked));
         self
     }
 

@@ -36,11 +36,23 @@ impl Machine {
         };
         self.limit = None;
         self.pulse = None;
+        self.blocked = None;
         for channel in self.channels.take_all() {
             channel.end(&error, &mut self.wire);
         }
         self.wire.requests_due = None;
+        self.end_secrets(&error);
         self.wire.events.push_back(Event::Closed { error, was_open });
+    }
+
+    /// Ends the connection since the broker has been silent or deaf for too long. If all was said,
+    /// and only its answer to Close is missing, that is the close.
+    pub(super) fn finish_silent(&mut self, error: Error) {
+        let error = match &self.state {
+            State::Closing { reason, unsent: None } => Error::ConnectionClosed(reason.clone()),
+            _ => error,
+        };
+        self.finish(error);
     }
 
     /// The loop has gone: the connection is over, and nobody is told.
@@ -104,9 +116,11 @@ impl Machine {
         Ok(())
     }
 
-    /// Sends the user's Close once no channel waits for anything.
+    /// Sends the user's Close once nothing waits for an answer.
     pub(super) fn close_if_idle(&mut self) {
-        self.send_unsent(Channels::all_idle);
+        if self.secrets.is_idle() {
+            self.send_unsent(Channels::all_idle);
+        }
     }
 
     /// Sends the user's Close, if it is not sent and may be.

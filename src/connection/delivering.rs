@@ -81,6 +81,19 @@ impl Session {
                 }
                 self.call(core, || drop((workflow, on_challenge)));
             }
+            Event::Blocked { reason } => {
+                let told =
+                    self.observe_connection(core, |o| &mut o.on_blocked, |f, c| f(c, &reason));
+                if !told {
+                    log::warn!("the broker takes no messages for now: {reason}");
+                }
+            }
+            Event::Unblocked => {
+                self.observe_connection(core, |o| &mut o.on_unblocked, |f, c| f(c));
+            }
+            Event::SecretUpdated { callback, result } => {
+                self.call(core, || callback(&self.connection(), result));
+            }
             Event::ConnectionWritable => {
                 self.observe_connection(core, |o| &mut o.on_writable, |f, c| f(c));
             }

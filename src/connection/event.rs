@@ -3,6 +3,7 @@
 
 use std::any::Any;
 
+use super::secrets::OnUpdated;
 use crate::channel::{
     ChannelId, ConfirmSummary, ConsumerKey, Delivery, GetMessage, OnClose, OnConfirmed, OnGet,
     OnMessage, OnReply, ReturnedMessage, Unconfirmed,
@@ -26,6 +27,12 @@ pub(crate) enum Event<'b> {
     Opened,
     /// The connection has ended, before it was open or after.
     Closed { error: Error, was_open: bool },
+    /// The broker takes no messages for now.
+    Blocked { reason: ShortStr<'static> },
+    /// It takes them again.
+    Unblocked,
+    /// An update of the secret is complete.
+    SecretUpdated { callback: OnUpdated, result: Result<()> },
     /// There is room for what was refused.
     ConnectionWritable,
     /// A request is complete.

@@ -7,11 +7,12 @@ use std::time::Duration;
 use super::callbacks::ConnectionObservers;
 use super::counters::{Counters, Undelivered};
 use super::remote::{Inbox, RemoteConnection};
+use super::secrets::OnUpdated;
 use super::session::Session;
 use crate::channel::{Channel, Completion};
 use crate::error::{LoopError, Misuse, Result};
 use crate::io_services::Services;
-use crate::protocol::{FieldTable, Method, ShortStr};
+use crate::protocol::{FieldTable, LongStr, Method, ShortStr, connection};
 
 /// A handle on a connection: cheap to clone, free to drop.
 ///
@@ -85,6 +86,62 @@ impl Connection {
         let services = session.services().ok_or(Misuse::ConnectionNotOpen)?;
         let (now, reply_text) = (services.now(), reply_text.into());
         Ok(session.with(|machine| machine.close(now, reply_code, reply_text))?)
+    }
+
+    /// Replaces the secret that the connection was opened with, before it expires (RabbitMQ's
+    /// connection.update-secret; pika's `update_secret`): a token, where the broker authenticates by
+    /// such. `reason` is for the broker's log. The [parameters](crate::ConnectionParameters) of the
+    /// connection are not changed.
+    ///
+    /// `on_updated` is called once, from the loop: with `Ok` when the broker has taken it, else with
+    /// what ended the connection. One at a time is on the wire, the others wait in order. RabbitMQ
+    /// does not answer if it refuses the secret; it writes so to its log.
+    ///
+    /// # Errors
+    /// [`Misuse::ConnectionNotOpen`]; [`Misuse::Encode`] if `reason` is longer than 255 bytes or
+    /// the secret does not fit into a frame. Nothing is sent then, and `on_updated` is dropped.
+    pub fn update_secret<'a>(
+        &self,
+        new_secret: impl Into<LongStr<'a>>,
+        reason: impl Into<ShortStr<'a>>,
+        on_updated: impl FnOnce(&Connection, Result<()>) + 'static,
+    ) -> Result<()> {
+        let (new_secret, reason) = (new_secret.into(), reason.into());
+        let method = connection::UpdateSecret { new_secret, reason };
+        let mut on_updated: Option<OnUpdated> = Some(Box::new(on_updated));
+        Ok(self.session()?.with(|machine| machine.update_secret(&method, &mut on_updated))?)
+    }
+
+    /// Whether the broker has said that it takes no messages for now (RabbitMQ's
+    /// connection.blocked).
+    pub fn is_blocked(&self) -> bool {
+        self.session.upgrade().is_some_and(|session| session.look(|machine| machine.is_blocked()))
+    }
+
+    /// Adds a closure that is called as
+    /// [`ConnectionCallbacks::on_blocked`](crate::ConnectionCallbacks::on_blocked) is, after those
+    /// that are there (pika's method of this name).
+    ///
+    /// # Errors
+    /// [`Misuse::ConnectionNotOpen`] if the connection has ended; the closure is dropped uncalled.
+    pub fn add_on_connection_blocked_callback(
+        &self,
+        on_blocked: impl FnMut(&Connection, &ShortStr<'_>) + 'static,
+    ) -> Result<()> {
+        self.observe(Box::new(on_blocked) as _, |observers| &mut observers.on_blocked)
+    }
+
+    /// Adds a closure that is called as
+    /// [`ConnectionCallbacks::on_unblocked`](crate::ConnectionCallbacks::on_unblocked) is, after
+    /// those that are there (pika's method of this name).
+    ///
+    /// # Errors
+    /// [`Misuse::ConnectionNotOpen`] if the connection has ended; the closure is dropped uncalled.
+    pub fn add_on_connection_unblocked_callback(
+        &self,
+        on_unblocked: impl FnMut(&Connection) + 'static,
+    ) -> Result<()> {
+        self.observe(Box::new(on_unblocked) as _, |observers| &mut observers.on_unblocked)
     }
 
     /// Adds a closure that is called as

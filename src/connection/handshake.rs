@@ -132,6 +132,7 @@ fn client_properties(parameters: &ConnectionParameters) -> FieldTable<'static> {
     let capabilities = [
         "authentication_failure_close",
         "basic.nack",
+        "connection.blocked",
         "consumer_cancel_notify",
         "exchange_exchange_bindings",
         "publisher_confirms",

@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::blocked::Blocked;
 use super::channels::Channels;
 use super::counters::{Counters, Undelivered};
 use super::event::Event;
@@ -16,6 +17,7 @@ use super::output::Output;
 use super::parameters::ConnectionParameters;
 use super::receiving::Cut;
 use super::room::Room;
+use super::secrets::Secrets;
 use super::tuning::Limits;
 use super::wire::Wire;
 use crate::channel::{ChannelId, ChannelState, Completion, Confirm, ConsumerKey, OnMessage};
@@ -62,6 +64,9 @@ pub(crate) struct Machine {
     pub(super) due: Option<Due>,
     /// Frames that have come.
     pub(super) frames: u64,
+    /// While the broker takes no messages.
+    pub(super) blocked: Option<Blocked>,
+    pub(super) secrets: Secrets,
     /// From Tune on, if there are to be heartbeats.
     pub(super) pulse: Option<Pulse>,
     /// When something last came.
@@ -81,6 +86,8 @@ impl Machine {
             limit: None,
             due: None,
             frames: 0,
+            blocked: None,
+            secrets: Secrets::default(),
             pulse: None,
             heard: None,
             channels: Channels::default(),
@@ -160,7 +167,9 @@ impl Machine {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let limit = self.limit.map(|limit| limit.at);
         let pulse = self.pulse.as_ref().map(Pulse::next);
-        [limit, pulse, self.wire.requests_due].into_iter().flatten().min()
+        let blocked = self.blocked.as_ref().and_then(|blocked| blocked.limit);
+        let blocked = blocked.map(|limit| limit.at);
+        [limit, pulse, blocked, self.wire.requests_due].into_iter().flatten().min()
     }
 
     /// Bytes have come.
@@ -196,6 +205,7 @@ impl Machine {
     pub(crate) fn deadline_passed(&mut self, now: Instant) {
         self.beat(now);
         self.expire_requests(now);
+        self.end_if_blocked_too_long(now);
         let Some(Limit { limit, .. }) = self.limit.take_if(|limit| limit.at <= now) else { return };
         match &self.state {
             State::Handshake(phase) => {
@@ -239,13 +249,7 @@ impl Machine {
             Beat::Send if !self.wire.output.is_empty() => {}
             Beat::Send => self.wire.beat(),
             Beat::Dead => {
-                let error = match &self.state {
-                    State::Closing { reason, unsent: None } => {
-                        Error::ConnectionClosed(reason.clone())
-                    }
-                    _ => Error::HeartbeatTimeout { interval },
-                };
-                self.finish(error);
+                self.finish_silent(Error::HeartbeatTimeout { interval });
             }
         }
     }

@@ -3,6 +3,7 @@
 
 mod authenticating;
 mod block;
+mod blocked;
 mod bounds;
 mod callbacks;
 mod channels;
@@ -25,6 +26,7 @@ mod receiving;
 mod remote;
 mod room;
 mod sasl;
+mod secrets;
 mod session;
 mod tcp_options;
 #[cfg(test)]

@@ -196,8 +196,11 @@ impl Machine {
                 let phase = *phase;
                 return self.on_handshake_method(phase, method, unexpected);
             }
-            // The client does not announce that it understands these; they do no harm.
-            (connection::Method::Blocked(_) | connection::Method::Unblocked(_), _) => {}
+            (connection::Method::Blocked(blocked), _) => self.on_blocked(blocked.reason),
+            (connection::Method::Unblocked(_), _) => self.on_unblocked(),
+            (connection::Method::UpdateSecretOk(_), _) if !self.secrets.is_idle() => {
+                self.on_secret_updated();
+            }
             _ => return Err(unexpected),
         }
         Ok(())

@@ -4,6 +4,7 @@
 //! test's name is what has gone wrong in other clients: 1 to 6, 8 to 14 and 20 of the list, and
 //! those parts of 16, 17 and 18 that need no socket.
 
+mod blocked;
 mod bounds;
 mod broker;
 mod channels;
@@ -24,4 +25,5 @@ mod replies;
 mod request_deadlines;
 mod requests;
 mod sasl;
+mod secrets;
 mod tune;

@@ -13,8 +13,9 @@ use crate::channel::{
 };
 use crate::connection::machine::{Limit, Machine};
 use crate::connection::sasl::{OnChallenge, answered_at_once};
-use crate::connection::{Challenge, ConnectionParameters, Event, Input, Wire};
+use crate::connection::{Challenge, Connection, ConnectionParameters, Event, Input, Wire};
 use crate::error::{Error, Misuse, PublishError, StreamLost};
+use crate::protocol::connection::UpdateSecret;
 use crate::protocol::{BasicProperties, EncodeMethod, Request, ShortStr, basic};
 
 /// What a loop reads into. What stays unparsed must fit it, with room for more.
@@ -41,6 +42,9 @@ pub(super) enum Happened {
     Writable(u16),
     ChannelClosed(u16, Error),
     ConnectionWritable,
+    Blocked(String),
+    Unblocked,
+    SecretUpdated(String, Result<(), Error>),
 }
 
 type Log = Rc<RefCell<Vec<Happened>>>;
@@ -437,6 +441,15 @@ impl Pair {
         self.machine.respond(response.octets);
     }
 
+    pub(super) fn update_secret(&mut self, label: &str, reason: &str) -> Result<(), Misuse> {
+        let (log, name) = (Rc::clone(&self.log), label.to_owned());
+        let mut on_updated = Some(Box::new(move |_: &Connection, result| {
+            log.borrow_mut().push(Happened::SecretUpdated(name, result));
+        }) as _);
+        let method = UpdateSecret { new_secret: label.into(), reason: reason.into() };
+        self.machine.update_secret(&method, &mut on_updated)
+    }
+
     fn deliver(&mut self, event: Event<'_>) {
         let handle = |id| Channel::new(Weak::new(), id);
         let happened = match event {
@@ -447,6 +460,11 @@ impl Pair {
                 return;
             }
             Event::Opened => Happened::Opened,
+            Event::Blocked { reason } => Happened::Blocked(reason.to_string()),
+            Event::Unblocked => Happened::Unblocked,
+            Event::SecretUpdated { callback, result } => {
+                return callback(&Connection::new(Weak::new()), result);
+            }
             Event::ConnectionWritable => Happened::ConnectionWritable,
             Event::Closed { error, was_open } => Happened::Closed { error, was_open },
             Event::Replied { channel, callback, result } => {

@@ -110,16 +110,6 @@ fn regression_no_flow_ok_follows_a_close_that_was_queued() {
 }
 
 #[test]
-fn blocked_and_unblocked_do_no_harm() {
-    let mut pair = Pair::open();
-    pair.feed(&broker::method(0, &connection::Blocked { reason: "low on memory".into() }));
-    pair.feed(&broker::method(0, &connection::Unblocked {}));
-    pair.feed(&broker::heartbeat());
-    assert!(pair.machine.is_open() && pair.unparsed.is_empty());
-    assert_eq!((pair.happened(), pair.sent()), (vec![], vec![]));
-}
-
-#[test]
 fn octets_behind_a_methods_arguments_are_let_pass() {
     let (mut pair, channel) = Pair::with_channel();
     pair.declare(channel, "a");

@@ -521,6 +521,9 @@ impl<'d> Play<'d> {
                 assert!(std::mem::take(&mut self.user.is_full), "nobody was refused");
                 self.user.note("writable", 0, 0);
             }
+            Event::Blocked { .. } => self.user.note("blocked", 0, 0),
+            Event::Unblocked => self.user.note("unblocked", 0, 0),
+            Event::SecretUpdated { .. } => self.user.note("secret", 0, 0),
             Event::Released(closures) => drop(closures),
         }
     }
