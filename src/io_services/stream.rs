@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice, Read};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::{Rc, Weak};
 
@@ -18,6 +19,9 @@ use crate::error::{IoError, StreamLost};
 /// How many slices one vectored write takes. The kernel allows 1,024; past some dozens, one call
 /// more costs nothing beside the bytes it moves.
 const SLICES: usize = 64;
+
+/// How many reads a socket is emptied by before it is closed, at most: of 4 MiB.
+const DISCARDS: usize = 256;
 
 /// What a read came to.
 #[derive(Default)]
@@ -273,14 +277,31 @@ impl Stream {
         }
     }
 
+    /// Says that no more will be sent, and throws away what has come meanwhile: the system resets a
+    /// connection that is closed with something unread, and then what was sent last, CloseOk say,
+    /// may never be read. It does not wait, and a peer that floods us is left all the same.
+    fn hang_up(&self) {
+        // Where it fails, the peer is gone.
+        drop(self.socket.shutdown(Shutdown::Write));
+        let mut space = [0; 16 * 1024];
+        for _ in 0..DISCARDS {
+            match (&self.socket).read(&mut space) {
+                Ok(1..) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                _ => break,
+            }
+        }
+    }
+
     /// Takes the socket off the loop. It closes when nobody uses it any more, at the latest when
     /// the loop has left this stream's handler.
     pub(crate) fn close(&self) {
-        #[cfg(feature = "tls")]
-        if let Layer::Tls(tls) = &self.layer
-            && !self.broken.get()
-        {
-            self.close_tls(&mut tls.borrow_mut());
+        if !self.broken.get() {
+            #[cfg(feature = "tls")]
+            if let Layer::Tls(tls) = &self.layer {
+                self.close_tls(&mut tls.borrow_mut());
+            }
+            self.hang_up();
         }
         self.broken.set(true);
         if let (Some(key), Some(services)) = (self.key.take(), self.services.upgrade()) {
