@@ -10,7 +10,7 @@ use haypile::{
     BasicProperties, Channel, Closed, Confirm, ConfirmSummary, Error, FieldTable, Misuse, Party,
     PublishError, PublishOutcome, Result, basic, queue, tx,
 };
-use support::{Host, Log, broker, every_host, on_channel};
+use support::{Host, Log, broker, close, every_host, on_channel};
 
 every_host!(
     each_of_a_hundred_thousand_is_confirmed_once,
@@ -55,7 +55,7 @@ impl Outcomes {
 }
 
 fn done(channel: &Channel) {
-    channel.connection().close(200, "the test is done").expect("the connection is open");
+    close(&channel.connection());
 }
 
 fn assert_done(ended: &Error) {

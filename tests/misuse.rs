@@ -146,6 +146,8 @@ fn wrong_arguments(channel: &Channel) {
         refused.with(cancelled, Misuse::UnknownConsumerTag(unknown.into()));
     }
 
+    refused.with(channel.when_confirmed(refused.reply()), Misuse::NotConfirming);
+
     assert_eq!(connection.channel_max(), 2047);
     for number in [0, 2048, u16::MAX] {
         let opened = connection.channel(number, refused.reply());
@@ -199,6 +201,10 @@ fn all_calls(channel: &Channel, refused: &Refused) {
     let published =
         channel.basic_publish(basic::Publish::default(), &BasicProperties::default(), "x");
     refused.with(published.map_err(misuse), Misuse::ChannelNotOpen);
+    let probe = refused.0.probe();
+    let asked = channel.confirm_delivery(move |_, _| probe.touch(), refused.reply());
+    refused.with(asked, Misuse::ChannelNotOpen);
+    refused.with(channel.when_confirmed(refused.reply()), Misuse::ChannelNotOpen);
     refused.with(channel.basic_ack(basic::Ack::default()), Misuse::ChannelNotOpen);
     refused.with(channel.basic_nack(basic::Nack::default()), Misuse::ChannelNotOpen);
     refused.with(channel.basic_reject(basic::Reject::default()), Misuse::ChannelNotOpen);

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::requests::{Overdue, Undo};
-use super::state::{ChannelId, ChannelState};
+use super::state::ChannelState;
 use crate::connection::{Limit, Wire};
 use crate::error::Error;
 use crate::protocol::{basic, reply_code};
@@ -62,15 +62,5 @@ impl ChannelState {
             drop(self.close(wire, reply_code::SUCCESS, "it was opened too late".into()));
         }
         None
-    }
-
-    /// Ends the channel for its user, while the broker has not answered its Close. What is left,
-    /// by another id, keeps the number until it does.
-    pub(crate) fn abandon(&mut self, id: ChannelId, error: &Error, wire: &mut Wire) {
-        wire.undelivered.unconfirmed += self.unconfirmed() as u64;
-        let completions = self.requests.abandon();
-        self.conclude(completions, error, wire);
-        self.id = id;
-        self.is_abandoned = true;
     }
 }

@@ -2,8 +2,10 @@
 
 mod acker;
 mod callbacks;
+mod closing;
 mod confirms;
 mod consumers;
+mod consuming;
 mod content;
 mod deadlines;
 mod handle;
@@ -16,6 +18,7 @@ mod state;
 pub use acker::Acker;
 pub(crate) use acker::{Answer, Origin};
 pub(crate) use callbacks::{Completion, OnClose, OnGet, OnMessage, OnReply};
+pub(crate) use closing::broker_closed_channel;
 pub use confirms::{Confirm, ConfirmSummary, PublishOutcome};
 pub(crate) use confirms::{OnConfirmed, Unconfirmed};
 pub(crate) use consumers::ConsumerKey;
@@ -24,4 +27,4 @@ pub use handle::Channel;
 pub(crate) use message::Part;
 pub use message::{Body, Delivery, GetMessage, Message, ReturnedMessage};
 pub use remote::RemoteChannel;
-pub(crate) use state::{ChannelId, ChannelState, Observers, Outcome, broker_closed_channel};
+pub(crate) use state::{ChannelId, ChannelState, Observers, Outcome};

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::callbacks::{Completion, OnCancel, OnClose, OnMessage, OnReturn, OnWritable};
+use super::callbacks::{Completion, OnCancel, OnClose, OnReturn, OnWritable};
 use super::confirms::Confirms;
 use super::consumers::Consumers;
 use super::content::{Assembly, Content, ContentMethod};
@@ -11,10 +11,9 @@ use super::message::Body;
 use super::publish::encode_publish;
 use super::requests::{Requests, Undo};
 use crate::connection::{Event, Room, Undelivered, Wire};
-use crate::error::{Closed, Error, Misuse, Party, ProtocolError, PublishError};
+use crate::error::{Closed, Error, Misuse, ProtocolError, PublishError};
 use crate::protocol::{
-    BasicProperties, EncodeError, EncodeMethod, Method, ShortStr, basic, channel, confirm,
-    encode_method, tx,
+    BasicProperties, EncodeError, EncodeMethod, Method, basic, channel, confirm, encode_method,
 };
 
 /// A channel's number, and which of those that had the number.
@@ -24,7 +23,7 @@ pub(crate) struct ChannelId {
     pub(crate) generation: u32,
 }
 
-enum State {
+pub(super) enum State {
     /// Open is on the wire.
     Opening,
     Open,
@@ -55,11 +54,11 @@ pub(crate) struct Observers {
 
 pub(crate) struct ChannelState {
     pub(crate) id: ChannelId,
-    state: State,
+    pub(super) state: State,
     pub(super) requests: Requests,
     pub(crate) consumers: Consumers,
     pub(crate) observers: Observers,
-    assembly: Option<Assembly>,
+    pub(super) assembly: Option<Assembly>,
     /// From confirm.select on.
     pub(super) confirms: Option<Box<Confirms>>,
     /// What may be unconfirmed.
@@ -117,7 +116,7 @@ impl ChannelState {
         if self.is_open() { Ok(()) } else { Err(Misuse::ChannelNotOpen) }
     }
 
-    fn send<M: EncodeMethod>(
+    pub(super) fn send<M: EncodeMethod>(
         &mut self,
         wire: &mut Wire,
         method: &M,
@@ -163,7 +162,11 @@ impl ChannelState {
     }
 
     #[inline]
-    fn put<M: EncodeMethod>(&mut self, wire: &mut Wire, method: &M) -> Result<(), EncodeError> {
+    pub(super) fn put<M: EncodeMethod>(
+        &mut self,
+        wire: &mut Wire,
+        method: &M,
+    ) -> Result<(), EncodeError> {
         let number = self.id.number;
         self.requests.put(wire, |output, frame_max| {
             encode_method(output.encoded(), frame_max, number, method)?;
@@ -199,69 +202,6 @@ impl ChannelState {
                 self.published
             }
         })
-    }
-
-    /// Starts a consumer. It is known before ConsumeOk comes, since deliveries may come first.
-    /// The closures are taken only on success.
-    pub(crate) fn consume(
-        &mut self,
-        wire: &mut Wire,
-        mut method: basic::Consume<'_>,
-        on_message: &mut Option<OnMessage>,
-        completion: &mut Option<Completion>,
-    ) -> Result<ShortStr<'static>, Misuse> {
-        self.ensure_open()?;
-        if self.consumers.find(method.consumer_tag.as_bytes()).is_some() {
-            return Err(Misuse::ConsumerTagInUse(method.consumer_tag.to_string()));
-        }
-        let tag = self.consumers.add(self.id.number, &method.consumer_tag, method.no_ack);
-        method.consumer_tag = tag.clone().into();
-        if let Err(error) = self.send(wire, &method, completion) {
-            self.consumers.remove(&tag);
-            return Err(error);
-        }
-        self.requests.undo_last_by(Undo::Cancel(tag.clone()));
-        self.consumers.equip(&tag, on_message.take());
-        Ok(tag.into())
-    }
-
-    /// Cancels a consumer: its closure is called no more. `completion` is taken only on success.
-    pub(crate) fn cancel(
-        &mut self,
-        wire: &mut Wire,
-        method: &basic::Cancel<'_>,
-        completion: &mut Option<Completion>,
-    ) -> Result<(), Misuse> {
-        self.ensure_open()?;
-        let slot = self.consumers.find(method.consumer_tag.as_bytes());
-        let consumer = slot.and_then(|slot| self.consumers.get_mut(slot));
-        match consumer {
-            Some(consumer) if !consumer.cancelling => consumer.cancelling = true,
-            _ => return Err(Misuse::UnknownConsumerTag(method.consumer_tag.to_string())),
-        }
-        self.send(wire, method, completion)
-    }
-
-    /// Closes the channel once what waits is answered.
-    pub(crate) fn close(
-        &mut self,
-        wire: &mut Wire,
-        reply_code: u16,
-        reply_text: ShortStr<'_>,
-    ) -> Result<(), Misuse> {
-        if self.is_closing() {
-            return Err(Misuse::ChannelNotOpen);
-        }
-        let reason = Closed {
-            by: Party::Client,
-            reply_code,
-            reply_text: reply_text.to_string(),
-            cause: (0, 0),
-        };
-        let method = channel::Close { reply_code, reply_text, class_id: 0, method_id: 0 };
-        self.send(wire, &method, &mut Some(Completion::Close))?;
-        self.state = State::Closing(reason);
-        Ok(())
     }
 
     /// Takes a method that the broker sent on this channel.
@@ -322,27 +262,6 @@ impl ChannelState {
             Method::Basic(basic::Method::Cancel(cancel)) => Ok(self.cancelled(wire, cancel)),
             reply => self.replied(wire, reply),
         }
-    }
-
-    fn closed_by_broker<'b>(&mut self, wire: &mut Wire, close: channel::Close<'b>) -> Outcome<'b> {
-        let reason = broker_closed_channel(&close);
-        wire.tell(self.id.number, &channel::CloseOk {});
-        if self.requests.awaits::<channel::Close<'_>>() {
-            // The two Closes crossed. The broker still answers ours, but finishes no message.
-            self.state = State::Closing(reason);
-            self.assembly = None;
-            return Outcome::Nothing;
-        }
-        Outcome::Ended(Error::ChannelClosed(reason))
-    }
-
-    fn cancelled<'b>(&mut self, wire: &mut Wire, cancel: basic::Cancel<'b>) -> Outcome<'b> {
-        let Some(on_message) = self.consumers.remove(cancel.consumer_tag.as_bytes()) else {
-            return Outcome::Nothing;
-        };
-        wire.events.push_back(Event::Released(Box::new(on_message)));
-        let (channel, consumer_tag) = (self.id, cancel.consumer_tag);
-        Outcome::Event(Event::Cancelled { channel, consumer_tag })
     }
 
     fn replied<'b>(
@@ -416,47 +335,6 @@ impl ChannelState {
         }
     }
 
-    #[inline]
-    fn delivered<'b>(
-        &mut self,
-        wire: &mut Wire,
-        method: basic::Deliver<'b>,
-        content: Content<'b>,
-    ) -> Option<Event<'b>> {
-        if !self.is_open() {
-            return None;
-        }
-        let Some(slot) = self.consumers.find(method.consumer_tag.as_bytes()) else {
-            log::warn!("dropped a delivery for the unknown consumer {:?}", method.consumer_tag);
-            return None;
-        };
-        let consumer = self.consumers.get_mut(slot)?;
-        if consumer.cancelling {
-            if !consumer.no_ack {
-                self.requeue(wire, method.delivery_tag);
-            }
-            return None;
-        }
-        let (consumer, on_message) = self.consumers.lend(slot)?;
-        let delivery = content.with(method);
-        Some(Event::Delivered { channel: self.id, consumer, on_message, delivery })
-    }
-
-    /// Puts a message back into its queue that nobody wants any more: at once, since nothing that
-    /// waits is about it. Only a transaction that is being committed must not get it.
-    fn requeue(&mut self, wire: &mut Wire, delivery_tag: u64) {
-        let reject = basic::Reject { delivery_tag, requeue: true };
-        if self.is_closing() {
-            // With the channel goes all that it has not acknowledged.
-        } else if self.requests.awaits::<tx::Commit>() {
-            if let Err(error) = self.put(wire, &reject) {
-                unreachable!("it is of fixed size: {error}");
-            }
-        } else {
-            wire.tell(self.id.number, &reject);
-        }
-    }
-
     /// What was published here and is not known to have arrived.
     pub(crate) fn undelivered(&self) -> Undelivered {
         let unconfirmed = self.unconfirmed() as u64;
@@ -510,40 +388,5 @@ impl ChannelState {
     /// Gives up a delivery that has begun to come: nobody will be told of it.
     pub(crate) fn forget_delivery_in_parts(&mut self) {
         drop(self.assembly.take_if(|assembly| !assembly.is_return()));
-    }
-
-    /// Ends the channel: everything pending completes with `error`, in order; then what was
-    /// published and is not resolved is told lost; then the channel's end is told; then its
-    /// closures are released, and bodies that were not sent.
-    pub(crate) fn end(mut self, error: &Error, wire: &mut Wire) {
-        wire.undelivered += self.undelivered();
-        let (waiting, unsent) = self.requests.take_all(wire);
-        if !self.is_abandoned {
-            self.conclude(waiting, error, wire);
-        }
-        wire.events.push_back(Event::Released(Box::new(unsent)));
-    }
-
-    /// Tells all of a channel that has ended, and releases its closures.
-    pub(super) fn conclude(&mut self, waiting: Vec<Completion>, error: &Error, wire: &mut Wire) {
-        let (channel, events) = (self.id, &mut wire.events);
-        let failed = waiting.into_iter();
-        events.extend(failed.filter_map(|waiting| waiting.failed(channel, error.clone())));
-        self.lose_unconfirmed(error, events);
-        let mut observers = std::mem::take(&mut self.observers);
-        let callbacks = std::mem::take(&mut observers.on_close);
-        events.push_back(Event::ChannelClosed { channel, callbacks, error: error.clone() });
-        let released = (self.consumers.take_all(), observers);
-        events.push_back(Event::Released(Box::new(released)));
-    }
-}
-
-/// The reason that a broker's Close gives.
-pub(crate) fn broker_closed_channel(close: &channel::Close<'_>) -> Closed {
-    Closed {
-        by: Party::Broker,
-        reply_code: close.reply_code,
-        reply_text: close.reply_text.to_string(),
-        cause: (close.class_id, close.method_id),
     }
 }

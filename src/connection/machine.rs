@@ -237,6 +237,7 @@ impl Machine {
                 }
             }
         }
+        self.tell_of_room();
         self.close_if_idle();
     }
 

@@ -108,7 +108,10 @@ impl Machine {
                     return Ok(self.told(event));
                 }
             },
-            Outcome::Nothing => input.consume(size),
+            Outcome::Nothing => {
+                input.consume(size);
+                self.close_if_idle();
+            }
             Outcome::Event(event) => {
                 input.consume(size);
                 return Ok(self.told(Some(event)));

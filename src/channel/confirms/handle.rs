@@ -34,8 +34,9 @@ impl Channel {
     ///   [`PublishOutcome::Lost`](crate::PublishOutcome::Lost), before the channel's close
     ///   callbacks. `close` does not wait for confirms: see
     ///   [`when_confirmed`](Self::when_confirmed).
-    /// - An acknowledgement of what was told already is dropped and logged. One of what was never
-    ///   published ends the connection with
+    /// - An acknowledgement of what was told already is dropped and logged; one of tag 0 with
+    ///   `multiple` is of all that were sent, as AMQP has it. One of what was never sent ends the
+    ///   connection with
     ///   [`ProtocolError::UnknownDeliveryTag`](crate::ProtocolError::UnknownDeliveryTag): if broker
     ///   and client do not count alike, no confirm can be relied on.
     ///

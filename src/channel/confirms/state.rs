@@ -18,6 +18,7 @@ impl ChannelState {
         on_confirm: &mut Option<OnConfirm>,
         completion: &mut Option<Completion>,
     ) -> Result<(), Misuse> {
+        self.ensure_open()?;
         if self.confirms.is_some() {
             return Err(Misuse::AlreadyConfirming);
         }

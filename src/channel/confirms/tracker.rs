@@ -64,7 +64,7 @@ pub(crate) struct Confirms {
     verdict: Option<Verdict>,
     /// The first publish that the next Return can be of: the broker routes them, and returns those
     /// that it cannot route, in the order they were published.
-    returned_before: u64,
+    returns_from: u64,
     waiters: Waiters,
 }
 
@@ -77,7 +77,7 @@ impl Confirms {
             first: 1,
             outstanding: 0,
             verdict: None,
-            returned_before: 1,
+            returns_from: 1,
             waiters: Waiters::default(),
         }
     }
@@ -108,13 +108,13 @@ impl Confirms {
     /// Takes note of a message that came back, before its acknowledgement: it is the first mandatory
     /// one that looks so, of those behind the last that came back. Gives its number.
     pub(super) fn returned(&mut self, fingerprint: Fingerprint) -> Option<u64> {
-        let from = self.returned_before.saturating_sub(self.first) as usize;
+        let from = self.returns_from.saturating_sub(self.first) as usize;
         let mut candidates = self.ring.range_mut(from..).enumerate();
         let (offset, entry) =
             candidates.find(|(_, entry)| **entry == Entry::Mandatory(fingerprint))?;
         *entry = Entry::Returned;
         let number = self.first + (from + offset) as u64;
-        self.returned_before = number + 1;
+        self.returns_from = number + 1;
         Some(number)
     }
 

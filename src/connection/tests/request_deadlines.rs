@@ -297,6 +297,18 @@ fn a_connection_closes_without_what_nobody_waits_for() {
 }
 
 #[test]
+fn a_connection_closes_once_what_undoes_a_request_is_sent() {
+    let (mut pair, channel) = limited();
+    let consume = basic::Consume { consumer_tag: "c".into(), ..Default::default() };
+    pair.consume(channel, consume).unwrap();
+    pair.wait(LIMIT);
+    pair.close("bye").unwrap();
+    pair.sent();
+    pair.feed(&broker::method(1, &basic::ConsumeOk { consumer_tag: "c".into() }));
+    assert_eq!(pair.sent_names(), ["1 basic.cancel", "0 connection.close"]);
+}
+
+#[test]
 fn a_commit_that_is_not_answered_holds_what_is_behind_it_all_the_same() {
     let (mut pair, channel) = limited();
     pair.request(channel, "commit", &tx::Commit).unwrap();

@@ -1,0 +1,92 @@
+//! The end of a channel, whoever brings it about.
+
+use super::callbacks::Completion;
+use super::state::{ChannelId, ChannelState, Outcome, State};
+use crate::connection::{Event, Wire};
+use crate::error::{Closed, Error, Misuse, Party};
+use crate::protocol::{ShortStr, channel};
+
+impl ChannelState {
+    /// Closes the channel once what waits is answered.
+    pub(crate) fn close(
+        &mut self,
+        wire: &mut Wire,
+        reply_code: u16,
+        reply_text: ShortStr<'_>,
+    ) -> Result<(), Misuse> {
+        if self.is_closing() {
+            return Err(Misuse::ChannelNotOpen);
+        }
+        let reason = Closed {
+            by: Party::Client,
+            reply_code,
+            reply_text: reply_text.to_string(),
+            cause: (0, 0),
+        };
+        let method = channel::Close { reply_code, reply_text, class_id: 0, method_id: 0 };
+        self.send(wire, &method, &mut Some(Completion::Close))?;
+        self.state = State::Closing(reason);
+        Ok(())
+    }
+
+    pub(super) fn closed_by_broker<'b>(
+        &mut self,
+        wire: &mut Wire,
+        close: channel::Close<'b>,
+    ) -> Outcome<'b> {
+        let reason = broker_closed_channel(&close);
+        wire.tell(self.id.number, &channel::CloseOk {});
+        if self.requests.awaits::<channel::Close<'_>>() {
+            // The two Closes crossed. The broker still answers ours, but finishes no message.
+            self.state = State::Closing(reason);
+            self.assembly = None;
+            return Outcome::Nothing;
+        }
+        Outcome::Ended(Error::ChannelClosed(reason))
+    }
+
+    /// Ends the channel: everything pending completes with `error`, in order; then what was
+    /// published and is not resolved is told lost; then the channel's end is told; then its
+    /// closures are released, and bodies that were not sent.
+    pub(crate) fn end(mut self, error: &Error, wire: &mut Wire) {
+        wire.undelivered += self.undelivered();
+        let (waiting, unsent) = self.requests.take_all(wire);
+        if !self.is_abandoned {
+            self.conclude(waiting, error, wire);
+        }
+        wire.events.push_back(Event::Released(Box::new(unsent)));
+    }
+
+    /// Tells all of a channel that has ended, and releases its closures.
+    fn conclude(&mut self, waiting: Vec<Completion>, error: &Error, wire: &mut Wire) {
+        let (channel, events) = (self.id, &mut wire.events);
+        let failed = waiting.into_iter();
+        events.extend(failed.filter_map(|waiting| waiting.failed(channel, error.clone())));
+        self.lose_unconfirmed(error, events);
+        let mut observers = std::mem::take(&mut self.observers);
+        let callbacks = std::mem::take(&mut observers.on_close);
+        events.push_back(Event::ChannelClosed { channel, callbacks, error: error.clone() });
+        let released = (self.consumers.take_all(), observers);
+        events.push_back(Event::Released(Box::new(released)));
+    }
+
+    /// Ends the channel for its user, while the broker has not answered its Close. What is left,
+    /// by another id, keeps the number until it does.
+    pub(crate) fn abandon(&mut self, id: ChannelId, error: &Error, wire: &mut Wire) {
+        wire.undelivered.unconfirmed += self.unconfirmed() as u64;
+        let completions = self.requests.abandon();
+        self.conclude(completions, error, wire);
+        self.id = id;
+        self.is_abandoned = true;
+    }
+}
+
+/// The reason that a broker's Close gives.
+pub(crate) fn broker_closed_channel(close: &channel::Close<'_>) -> Closed {
+    Closed {
+        by: Party::Broker,
+        reply_code: close.reply_code,
+        reply_text: close.reply_text.to_string(),
+        cause: (close.class_id, close.method_id),
+    }
+}
