@@ -2,6 +2,7 @@
 
 use super::broker;
 use super::pair::{Happened, Pair};
+use crate::connection::ConnectionParameters;
 use crate::error::HandshakeError;
 use crate::protocol::{Frame, Method, connection};
 
@@ -81,5 +82,18 @@ fn before_tune_a_frame_has_at_most_4096_octets_hazard_3() {
         let answered = pair.sent_names().contains(&"0 connection.start-ok".to_owned());
         assert_eq!(answered, !too_large, "a frame of {size}");
         assert_eq!(pair.machine.is_closed(), too_large);
+    }
+}
+
+/// It closes a connection that agrees to less, before it authenticates.
+#[test]
+fn no_less_can_be_asked_for_than_rabbitmq_4_1_takes_hazard_7() {
+    let mut parameters = ConnectionParameters::default();
+    assert!(parameters.set_frame_max(8191).is_err());
+    assert!("amqp://localhost?frame_max=8191".parse::<ConnectionParameters>().is_err());
+    for frame_max in [8192, 131_072] {
+        parameters.set_frame_max(frame_max).unwrap();
+        let pair = Pair::open_with(parameters.clone());
+        assert_eq!(pair.machine.limits().frame_max, frame_max);
     }
 }
