@@ -157,7 +157,7 @@ impl Machine {
     pub(crate) fn undelivered(&self) -> Undelivered {
         let mut undelivered = self.wire.undelivered;
         undelivered.unsent_messages += self.wire.output.messages();
-        undelivered.unsent_bytes += self.wire.output.len() as u64;
+        undelivered.unsent_bytes += self.wire.output.len() as u64 + self.secrets.unsent();
         self.channels.iter().for_each(|channel| undelivered += channel.undelivered());
         undelivered
     }

@@ -22,6 +22,11 @@ impl Secrets {
     pub(super) fn is_idle(&self) -> bool {
         self.on_wire.is_none() && self.queue.is_empty()
     }
+
+    /// How many bytes wait for their turn.
+    pub(super) fn unsent(&self) -> u64 {
+        self.queue.iter().map(|(encoded, _)| encoded.len() as u64).sum()
+    }
 }
 
 impl Machine {

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use super::machine::script::Op::{
     Ack, Answer, AskCancel, AskChannel, AskChannelClose, AskClose, AskConfirms, AskConsumer,
-    AskGet, AskRequest, AwaitConfirms, Body, CancelConsumer, CloseChannel, CloseConnection,
-    ContentHeader, Deliver, Greet, Inside, LimitTime, LimitUnconfirmed, Observe, Publish, Return,
-    ReturnPublished, Settle, Wait, Write,
+    AskGet, AskRequest, AskSecret, AwaitConfirms, Body, CancelConsumer, CloseChannel,
+    CloseConnection, ContentHeader, Deliver, Greet, Inside, LimitTime, LimitUnconfirmed, Observe,
+    Publish, Return, ReturnPublished, Settle, Wait, Write,
 };
 use crate::protocol::{
     BasicProperties, EncodeMethod, FieldArray, FieldTable, FieldValue, Method, basic, channel,
@@ -273,10 +273,19 @@ fn machine() -> Vec<Vec<u8>> {
                 &[Answer as u8, 0, AskChannel as u8, 129, Wait as u8, 4, 0, 0, Answer as u8, 0],
             ],
         ),
+        // Blocked, for too long in the end; secrets one after the other.
+        script(
+            [7, 1, 0, 1, 0, 8],
+            &[
+                &[AskSecret as u8, 1, AskSecret as u8, 2, Answer as u8, 0, Answer as u8, 0],
+                &[Greet as u8, 3, Wait as u8, 16, 0, 0, Greet as u8, 4, AskSecret as u8, 1],
+                &[Greet as u8, 3, Greet as u8, 3, Wait as u8, 32, 0, 0],
+            ],
+        ),
         // Heartbeats, a silent peer.
         script(
             [7, 1, 0, 1, 1, 0],
-            &[channel, &[Wait as u8, 2, 0, 0, Greet as u8, 4, Wait as u8, 20, 0, 0]],
+            &[channel, &[Wait as u8, 2, 0, 0, Greet as u8, 5, Wait as u8, 20, 0, 0]],
         ),
         // The handshake itself; a close that is not answered.
         script(

@@ -93,3 +93,17 @@ fn what_is_refused_leaves_nothing() {
     pair.close("bye").unwrap();
     assert_eq!(pair.update_secret("a", ""), Err(Misuse::ConnectionNotOpen));
 }
+
+#[test]
+fn regression_a_secret_that_waits_is_undelivered_as_long_as_it_waits() {
+    let mut pair = Pair::open();
+    for secret in ["on the wire", "waits"] {
+        pair.update_secret(secret, "it expires").unwrap();
+    }
+    pair.sent();
+    let waiting = pair.machine.counters().buffered_out as u64;
+    assert!(waiting > 0);
+    assert_eq!(pair.machine.undelivered().unsent_bytes, waiting);
+    pair.lose();
+    assert_eq!(pair.machine.undelivered().unsent_bytes, waiting);
+}

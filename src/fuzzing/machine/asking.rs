@@ -12,7 +12,7 @@ use crate::channel::{Body, ChannelId, ChannelState, Completion};
 use crate::connection::Wire;
 use crate::error::{Misuse, PublishError};
 use crate::protocol::{
-    BasicProperties, EncodeMethod, basic, channel, confirm, exchange, queue, tx,
+    BasicProperties, EncodeMethod, basic, channel, confirm, connection, exchange, queue, tx,
 };
 
 impl Play<'_> {
@@ -32,6 +32,18 @@ impl Play<'_> {
             Op::Panic => {
                 self.machine.panicked("by script".to_owned());
                 true
+            }
+            Op::AskSecret => {
+                let (new_secret, reason) = ("secret".into(), self.name().into());
+                let method = connection::UpdateSecret { new_secret, reason };
+                let (on_updated, calls) = self.user.on_updated();
+                let mut on_updated: Option<Box<dyn FnOnce(&_, _)>> = Some(Box::new(on_updated));
+                let asked = self.machine.update_secret(&method, &mut on_updated).is_ok();
+                assert_eq!(on_updated.is_none(), asked, "a closure is taken by what succeeds");
+                if asked {
+                    self.user.will_complete(calls);
+                }
+                asked
             }
             Op::LimitTime => {
                 let limit = Some(self.duration()).filter(|limit| !limit.is_zero());

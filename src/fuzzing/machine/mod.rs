@@ -19,7 +19,9 @@ use self::script::{Op, Script};
 use self::user::{Consumer, Note, User, body, digest};
 use super::memory::Watch;
 use crate::channel::Channel;
-use crate::connection::{Challenge, ConnectionParameters, Event, Input, Limit, Machine};
+use crate::connection::{
+    Challenge, Connection, ConnectionParameters, Event, Input, Limit, Machine,
+};
 use crate::error::StreamLost;
 use crate::protocol::{
     BasicProperties, FieldTable, basic, channel, connection, encode_content_header,
@@ -81,6 +83,9 @@ impl<'d> Play<'d> {
         let mut parameters = ConnectionParameters::default();
         if bounds & 1 == 1 {
             parameters.set_stack_timeout(None).expect("it can be none");
+        }
+        if bounds & 8 == 8 {
+            parameters.set_blocked_connection_timeout(Some(Duration::from_secs(5)));
         }
         let (low, high) = WATER_MARKS[usize::from(bounds >> 1 & 3)];
         parameters.set_water_marks(low, high).expect("the one is lower");
@@ -210,7 +215,7 @@ impl<'d> Play<'d> {
                 payload.extend([0; 24]);
                 self.receive(&raw(1, channel, &payload));
             }
-            Op::Greet => match self.script.octet() % 5 {
+            Op::Greet => match self.script.octet() % 6 {
                 0 => self.receive(&method(0, &connection::Start::default())),
                 1 => {
                     let (channel_max, heartbeat) = (self.script.number(), self.script.number());
@@ -220,6 +225,7 @@ impl<'d> Play<'d> {
                 }
                 2 => self.receive(&method(0, &connection::OpenOk {})),
                 3 => self.receive(&method(0, &connection::Blocked { reason: "memory".into() })),
+                4 => self.receive(&method(0, &connection::Unblocked {})),
                 _ => {
                     let mut heartbeat = Vec::new();
                     encode_heartbeat(&mut heartbeat);
@@ -523,7 +529,9 @@ impl<'d> Play<'d> {
             }
             Event::Blocked { .. } => self.user.note("blocked", 0, 0),
             Event::Unblocked => self.user.note("unblocked", 0, 0),
-            Event::SecretUpdated { .. } => self.user.note("secret", 0, 0),
+            Event::SecretUpdated { callback, result } => {
+                callback(&Connection::new(Weak::new()), result);
+            }
             Event::Released(closures) => drop(closures),
         }
     }

@@ -13,6 +13,7 @@ use crate::protocol::{
 /// The ids of a class and a method.
 type Ids = (u16, u16);
 
+const CONNECTION_CLOSE: Ids = (10, 50);
 const CHANNEL_OPEN: Ids = (20, 10);
 const CHANNEL_CLOSE: Ids = (20, 40);
 const BASIC_CANCEL: Ids = (60, 30);
@@ -184,8 +185,9 @@ impl Peer {
             _ => {}
         }
         if !is_told(method) {
-            let waiting = self.asked.iter().filter(|asked| asked.channel == channel).count();
-            assert!(waiting == 0 || self.is_dishonest || channel == 0, "two requests at a time");
+            let waits = |asked: &Asked| asked.channel == channel;
+            let is_alone = method.ids() == CONNECTION_CLOSE || !self.asked.iter().any(waits);
+            assert!(is_alone || self.is_dishonest, "two requests at a time");
             self.asked.push_back(Asked { channel, ids: method.ids(), consumer_tag });
         }
     }
@@ -205,7 +207,9 @@ fn is_own(method: &Method<'_>) -> bool {
 /// Whether no answer is due.
 fn is_told(method: &Method<'_>) -> bool {
     match method {
-        Method::Connection(method) => !matches!(method, connection::Method::Close(_)),
+        Method::Connection(method) => {
+            !matches!(method, connection::Method::Close(_) | connection::Method::UpdateSecret(_))
+        }
         Method::Channel(method) => {
             matches!(method, channel::Method::CloseOk(_) | channel::Method::FlowOk(_))
         }

@@ -80,10 +80,11 @@ pub(in crate::fuzzing) enum Op {
     ReturnPublished,
     /// The user waits for answers no longer than this.
     LimitTime,
+    AskSecret,
 }
 
 impl Op {
-    const ALL: [Self; 34] = [
+    const ALL: [Self; 35] = [
         Self::Bytes,
         Self::Frame,
         Self::Method,
@@ -118,6 +119,7 @@ impl Op {
         Self::LimitUnconfirmed,
         Self::ReturnPublished,
         Self::LimitTime,
+        Self::AskSecret,
     ];
 
     pub(super) fn read(script: &mut Script<'_>) -> Option<Self> {

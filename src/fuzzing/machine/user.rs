@@ -8,6 +8,7 @@ use super::peer::{method, pattern, raw};
 use crate::channel::{
     Channel, ChannelId, Completion, Confirm, OnConfirmed, OnMessage, PublishOutcome,
 };
+use crate::connection::Connection;
 use crate::error::{Error, HandshakeError, Result};
 use crate::protocol::{BasicProperties, Method, ShortStr, basic, encode_content_header};
 
@@ -197,6 +198,18 @@ impl User {
             note(&notes, "all confirmed", channel.channel_number(), u64::from(result.is_ok()));
         });
         (on_confirmed, calls)
+    }
+
+    pub(super) fn on_updated(
+        &self,
+    ) -> (impl FnOnce(&Connection, Result<()>) + 'static + use<>, Rc<Cell<u32>>) {
+        let (calls, called) = self.counted();
+        let notes = Rc::clone(&self.notes);
+        let on_updated = move |_: &Connection, result: Result<()>| {
+            called();
+            note(&notes, "secret", 0, u64::from(result.is_ok()));
+        };
+        (on_updated, calls)
     }
 
     pub(super) fn will_complete(&mut self, calls: Rc<Cell<u32>>) {
