@@ -37,7 +37,7 @@ impl Play<'_> {
                 let (new_secret, reason) = ("secret".into(), self.name().into());
                 let method = connection::UpdateSecret { new_secret, reason };
                 let (on_updated, calls) = self.user.on_updated();
-                let mut on_updated: Option<Box<dyn FnOnce(&_, _)>> = Some(Box::new(on_updated));
+                let mut on_updated = Some(Box::new(on_updated) as _);
                 let asked = self.machine.update_secret(&method, &mut on_updated).is_ok();
                 assert_eq!(on_updated.is_none(), asked, "a closure is taken by what succeeds");
                 if asked {
