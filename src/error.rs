@@ -182,7 +182,8 @@ impl fmt::Display for Closed {
 pub enum Phase {
     /// The protocol header was sent; the broker's Start had not come (pika's PROTOCOL).
     Protocol,
-    /// Start was answered; the broker's Tune had not come (pika's START).
+    /// Start had come, and perhaps the credentials had answered; the broker's Tune had not come
+    /// (pika's START).
     Authentication,
     /// Tune was answered; the broker's OpenOk had not come (pika's TUNE).
     Open,

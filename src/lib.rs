@@ -67,9 +67,10 @@
 //! # Where to look
 //!
 //! [`SelectConnection`] and [`IOLoop`] to begin with; [`Channel`] for what one can do;
-//! [`ConnectionParameters`] for where and as whom, [`TlsOptions`] for whom to trust; [`Error`] for what can go wrong; [`IoServices`]
-//! to run it on a loop of your own; [`protocol`] for the wire itself. Methods are structs of the
-//! modules [`basic`], [`exchange`], [`queue`] and [`tx`].
+//! [`ConnectionParameters`] for where, [`Credentials`] for as whom, [`TlsOptions`] for whom to
+//! trust, [`ConnectionWorkflow`] for several hosts; [`Error`] for what can go wrong; [`IoServices`] to
+//! run it on a loop of your own; [`protocol`] for the wire itself. Methods are structs of the modules
+//! [`basic`], [`exchange`], [`queue`] and [`tx`].
 //!
 //! # Features
 //!

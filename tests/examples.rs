@@ -107,6 +107,23 @@ fn select_custom_ioloop_publishes_by_a_timer_and_closes_by_another() {
 }
 
 #[test]
+fn several_hosts_finds_the_one_that_works_and_tells_of_those_that_do_not() {
+    needs_broker();
+    let broker = std::env::var("AMQP_URL").expect("it is set");
+    let dead = ["amqp://no-such-host.invalid", "amqp://127.0.0.1:1"];
+    let mut lucky = Running::start("several_hosts", &[dead[0], dead[1], &broker]);
+    assert_eq!(lucky.line(), "connected");
+    assert_eq!(lucky.line(), "connection closed by this client: (200) bye");
+    let mut unlucky = Running::start("several_hosts", &dead);
+    assert_eq!(unlucky.line(), "none of them took the connection:");
+    let told = [unlucky.line(), unlucky.line()];
+    assert!(told[0].starts_with("- cannot resolve host \"no-such-host.invalid\": "), "{told:?}");
+    assert!(told[0].ends_with(" (3 times)"), "{told:?}");
+    let refused = "- cannot connect to \"127.0.0.1\" at 127.0.0.1:1: Connection refused";
+    assert!(told[1].starts_with(refused), "{told:?}");
+}
+
+#[test]
 fn worker_threads_does_every_job_once_and_acknowledges_it() {
     let mut lines = run("worker_threads");
     let end = "connection closed by this client: (200) all is done";

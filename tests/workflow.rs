@@ -34,6 +34,7 @@ every_host!(
     a_loop_that_goes_in_each_phase_tells_nothing,
     many_connections_on_one_loop,
     the_way_in_for_other_threads_outlives_a_host_that_fails,
+    what_was_set_before_outlives_a_host_that_fails,
 );
 
 /// What the callbacks of a connection were told.
@@ -574,4 +575,35 @@ fn the_way_in_for_other_threads_outlives_a_host_that_fails<H: Host>() {
     assert!(matches!(ended.take(), Some(Error::ConnectionClosed(_))));
     thread.join().expect("no panic");
     peer.join();
+}
+
+fn what_was_set_before_outlives_a_host_that_fails<H: Host>() {
+    let strange = Peer::new(|wire| wire.header());
+    let mute = Peer::new(|wire| {
+        wire.open();
+        wire.expect("channel.open");
+        // It never answers that.
+        wire.read_to_end();
+    });
+    let mut last = mute.parameters();
+    last.set_stack_timeout(Some(Duration::from_secs(1))).unwrap();
+    let host = H::new();
+    let (told, stop) = (Rc::new(RefCell::new(None)), host.stopper());
+    let (note, told_at) = (Rc::clone(&told), Instant::now());
+    let callbacks = ConnectionCallbacks::new()
+        .on_open(|connection| {
+            let opened = move |channel: &haypile::Channel, opened: haypile::Result<()>| {
+                note.replace(Some(opened));
+                close(&channel.connection());
+            };
+            connection.channel(None, opened).expect("it is open");
+        })
+        .on_close(move |_, _| stop());
+    let connection = host.connect(vec![strange.parameters(), last], callbacks);
+    connection.set_request_timeout(MOMENT).expect("it has not ended");
+    host.run();
+    assert!(matches!(told.take(), Some(Err(Error::RequestTimeout { .. }))), "{told:?}");
+    assert!(told_at.elapsed() >= MOMENT);
+    strange.join();
+    mute.join();
 }

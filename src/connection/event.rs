@@ -12,7 +12,6 @@ use crate::error::{Error, Result};
 use crate::protocol::{Method, ShortStr};
 
 /// What the broker asks of the client's credentials.
-#[derive(Debug)]
 pub(crate) enum Challenge {
     /// To begin. `Machine::choose` is told the mechanism, then `Machine::respond` the response.
     Start,

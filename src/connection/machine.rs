@@ -95,9 +95,11 @@ impl Machine {
         }
     }
 
-    /// One that waits for a stream, whose parameters are not known yet.
-    pub(crate) fn waiting() -> Self {
-        Self::new(ConnectionParameters::default())
+    /// Puts one for the next attempt in its place, with what the user has set meanwhile. Gives the
+    /// old one, to be dropped with nothing borrowed.
+    pub(crate) fn renew(&mut self, parameters: ConnectionParameters) -> Self {
+        let next = Self { request_timeout: self.request_timeout, ..Self::new(parameters) };
+        std::mem::replace(self, next)
     }
 
     // The verbs.

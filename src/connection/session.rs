@@ -16,6 +16,7 @@ use super::counters::Counters;
 use super::handle::Connection;
 use super::input::Input;
 use super::machine::Machine;
+use super::parameters::ConnectionParameters;
 use super::remote::Inbox;
 use crate::channel::{Channel, ChannelId};
 use crate::error::{ConnectError, Error, Misuse, StreamLost, TlsError};
@@ -65,7 +66,7 @@ impl Session {
             me: me.clone(),
             services: services.downgrade(),
             key: Cell::new(None),
-            machine: RefCell::new(Machine::waiting()),
+            machine: RefCell::new(Machine::new(ConnectionParameters::default())),
             callbacks: RefCell::new(callbacks),
             workflow: RefCell::default(),
             authentication: RefCell::default(),
@@ -279,7 +280,8 @@ impl Session {
         }
         let opened = match progress {
             Progress::Connected { connected, parameters, limit } => {
-                drop(self.machine.replace(Machine::new(*parameters)));
+                let old = self.machine.borrow_mut().renew(*parameters);
+                drop(old);
                 let owner: Weak<dyn StreamOwner> = self.me.clone();
                 let stream = connected.serve(&services, owner).map_err(Error::from);
                 stream.map(|stream| (stream, limit))
@@ -314,7 +316,8 @@ impl Session {
             Some(workflow) => workflow.failed(cause)?,
             None => return Err(cause),
         }
-        drop(self.machine.replace(Machine::waiting()));
+        let old = self.machine.borrow_mut().renew(ConnectionParameters::default());
+        drop(old);
         Ok(())
     }
 
@@ -434,7 +437,7 @@ impl LoopSession for Session {
         drop(posted);
         // The user's closures drop with nothing borrowed: they may look at their connection.
         drop((self.workflow.take(), self.take_on_challenge()));
-        let mut machine = Machine::waiting();
+        let mut machine = Machine::new(ConnectionParameters::default());
         machine.abandoned();
         drop(self.machine.replace(machine));
         drop(self.callbacks.take());

@@ -9,6 +9,8 @@ use url::Url;
 use super::credentials::{AmqPlainCredentials, ExternalCredentials, PlainCredentials};
 use super::heartbeat::Heartbeat;
 use super::parameters::ConnectionParameters;
+#[cfg(feature = "tls")]
+use super::tls_options::TlsOptions;
 use crate::error::ParametersError;
 
 impl FromStr for ConnectionParameters {
@@ -23,7 +25,9 @@ impl FromStr for ConnectionParameters {
     /// - `connection_attempts`, `retry_delay` (seconds), `socket_timeout` (seconds),
     ///   `stack_timeout` (seconds), `blocked_connection_timeout` (seconds);
     /// - `channel_max`, `frame_max`, `heartbeat` (seconds, to negotiate; 0 for none);
-    /// - `connection_name`, `locale`.
+    /// - `connection_name`, `locale`;
+    /// - with `amqps`: `cacertfile`, `certfile` and `keyfile` (paths, which are read now) and
+    ///   `server_name_indication`; see `TlsOptions`.
     ///
     /// # Errors
     /// [`Error::Parameters`](crate::Error::Parameters) for what cannot be read, for an unknown or
@@ -35,15 +39,20 @@ impl FromStr for ConnectionParameters {
 }
 
 fn parse(text: &str) -> Result<ConnectionParameters, ParametersError> {
+    if text.trim() != text || text.contains(|char: char| char.is_ascii_control()) {
+        return Err(unreadable("there is white space at an end, or a control character in it"));
+    }
     let url = Url::parse(text).map_err(|error| unreadable(error.to_string()))?;
     let mut parameters = ConnectionParameters::default();
+    let mut keys = Keys::of(&url)?;
     match url.scheme() {
         "amqp" => {}
-        #[cfg(feature = "tls")]
-        "amqps" => drop(parameters.set_tls(Some(super::TlsOptions::new()))),
-        #[cfg(not(feature = "tls"))]
-        "amqps" => return Err(unreadable("amqps needs TLS, which this program is built without")),
+        "amqps" => set_tls(&mut parameters, &mut keys)?,
         other => return Err(unreadable(format!("the scheme is {other:?}, not amqp or amqps"))),
+    }
+    if !text[url.scheme().len()..].starts_with("://") {
+        // Otherwise the host would be part of the path.
+        return Err(unreadable("// is missing behind the scheme"));
     }
     if url.fragment().is_some() {
         return Err(unreadable("it has a fragment (a # in the password is written %23)"));
@@ -55,8 +64,6 @@ fn parse(text: &str) -> Result<ConnectionParameters, ParametersError> {
     if let Some(port) = url.port() {
         parameters.set_port(port);
     }
-    let mechanism = set_query(&mut parameters, &url)?;
-    set_credentials(&mut parameters, &url, &mechanism)?;
     if let Some(virtual_host) = url.path().strip_prefix('/') {
         if virtual_host.contains('/') {
             return Err(unreadable(
@@ -65,13 +72,15 @@ fn parse(text: &str) -> Result<ConnectionParameters, ParametersError> {
         }
         parameters.set_virtual_host(decode("virtual host", virtual_host)?)?;
     }
+    set_credentials(&mut parameters, &url, keys.take("auth_mechanism"))?;
+    keys.set(&mut parameters)?;
     Ok(parameters)
 }
 
 fn set_credentials(
     parameters: &mut ConnectionParameters,
     url: &Url,
-    mechanism: &str,
+    mechanism: Option<String>,
 ) -> Result<(), ParametersError> {
     let userinfo = match (url.username(), url.password()) {
         ("", None) => None,
@@ -81,56 +90,96 @@ fn set_credentials(
         )),
     };
     let guest = || ("guest".to_owned(), "guest".to_owned());
-    if mechanism.eq_ignore_ascii_case("PLAIN") {
-        let (username, password) = userinfo.unwrap_or_else(guest);
-        parameters.set_credentials(PlainCredentials::new(username, password));
-    } else if mechanism.eq_ignore_ascii_case("AMQPLAIN") {
-        let (username, password) = userinfo.unwrap_or_else(guest);
-        parameters.set_credentials(AmqPlainCredentials::new(username, password));
-    } else if mechanism.eq_ignore_ascii_case("EXTERNAL") {
-        if userinfo.is_some() {
+    let mechanism = mechanism.unwrap_or_else(|| "PLAIN".to_owned());
+    match &*mechanism.to_ascii_uppercase() {
+        "PLAIN" => {
+            let (username, password) = userinfo.unwrap_or_else(guest);
+            parameters.set_credentials(PlainCredentials::new(username, password));
+        }
+        "AMQPLAIN" => {
+            let (username, password) = userinfo.unwrap_or_else(guest);
+            parameters.set_credentials(AmqPlainCredentials::new(username, password));
+        }
+        "EXTERNAL" if userinfo.is_some() => {
             return Err(unreadable("EXTERNAL has no use for its user name and password"));
         }
-        parameters.set_credentials(ExternalCredentials);
-    } else {
-        return Err(unreadable(format!("unknown auth_mechanism {mechanism:?}")));
+        "EXTERNAL" => drop(parameters.set_credentials(ExternalCredentials)),
+        _ => return Err(unreadable(format!("unknown auth_mechanism {mechanism:?}"))),
     }
     Ok(())
 }
 
-/// Gives the SASL mechanism.
-fn set_query(parameters: &mut ConnectionParameters, url: &Url) -> Result<String, ParametersError> {
-    let mut mechanism = "PLAIN".to_owned();
-    let mut seen = Vec::new();
-    for (key, value) in url.query_pairs() {
-        match &*key {
-            "auth_mechanism" => {
-                mechanism = value.into_owned();
-                &mut *parameters
-            }
-            "blocked_connection_timeout" => {
-                parameters.set_blocked_connection_timeout(Some(seconds(&key, &value)?))
-            }
-            "channel_max" => parameters.set_channel_max(number(&key, &value)?)?,
-            "connection_attempts" => parameters.set_connection_attempts(number(&key, &value)?)?,
-            "connection_name" => parameters.set_connection_name(value),
-            "frame_max" => parameters.set_frame_max(number(&key, &value)?)?,
-            "heartbeat" => parameters.set_heartbeat(match number(&key, &value)? {
-                0 => Heartbeat::Exactly(0),
-                seconds => Heartbeat::Negotiate(seconds),
-            }),
-            "locale" => parameters.set_locale(value)?,
-            "retry_delay" => parameters.set_retry_delay(seconds(&key, &value)?),
-            "socket_timeout" => parameters.set_socket_timeout(Some(seconds(&key, &value)?))?,
-            "stack_timeout" => parameters.set_stack_timeout(Some(seconds(&key, &value)?))?,
-            _ => return Err(unreadable(format!("unknown key {key:?}"))),
-        };
-        if seen.contains(&key) {
-            return Err(unreadable(format!("the key {key:?} is there twice")));
+#[cfg(feature = "tls")]
+fn set_tls(parameters: &mut ConnectionParameters, keys: &mut Keys) -> Result<(), ParametersError> {
+    let mut options = match keys.take("cacertfile") {
+        Some(path) => TlsOptions::with_ca_file(path)?,
+        None => TlsOptions::new(),
+    };
+    match (keys.take("certfile"), keys.take("keyfile")) {
+        (Some(certificate), Some(key)) => {
+            options.set_client_certificate_files(certificate, key)?;
         }
-        seen.push(key);
+        (None, None) => {}
+        _ => return Err(unreadable("of certfile and keyfile each needs the other")),
     }
-    Ok(mechanism)
+    if let Some(name) = keys.take("server_name_indication") {
+        options.set_server_name(&name)?;
+    }
+    parameters.set_tls(Some(options));
+    Ok(())
+}
+
+#[cfg(not(feature = "tls"))]
+fn set_tls(_: &mut ConnectionParameters, _: &mut Keys) -> Result<(), ParametersError> {
+    Err(unreadable("amqps needs TLS, which this program is built without"))
+}
+
+/// The keys of the query and their values, none of which comes twice.
+struct Keys(Vec<(String, String)>);
+
+impl Keys {
+    fn of(url: &Url) -> Result<Self, ParametersError> {
+        let mut keys: Vec<(String, String)> = Vec::new();
+        for (key, value) in url.query_pairs() {
+            if keys.iter().any(|(known, _)| *known == key) {
+                return Err(unreadable(format!("the key {key:?} is there twice")));
+            }
+            keys.push((key.into_owned(), value.into_owned()));
+        }
+        Ok(Self(keys))
+    }
+
+    fn take(&mut self, key: &str) -> Option<String> {
+        let index = self.0.iter().position(|(known, _)| known == key)?;
+        Some(self.0.remove(index).1)
+    }
+
+    /// Sets what is left.
+    fn set(self, parameters: &mut ConnectionParameters) -> Result<(), ParametersError> {
+        for (key, value) in self.0 {
+            match &*key {
+                "blocked_connection_timeout" => {
+                    parameters.set_blocked_connection_timeout(Some(seconds(&key, &value)?))
+                }
+                "channel_max" => parameters.set_channel_max(number(&key, &value)?)?,
+                "connection_attempts" => {
+                    parameters.set_connection_attempts(number(&key, &value)?)?
+                }
+                "connection_name" => parameters.set_connection_name(value),
+                "frame_max" => parameters.set_frame_max(number(&key, &value)?)?,
+                "heartbeat" => parameters.set_heartbeat(match number(&key, &value)? {
+                    0 => Heartbeat::Exactly(0),
+                    seconds => Heartbeat::Negotiate(seconds),
+                }),
+                "locale" => parameters.set_locale(value)?,
+                "retry_delay" => parameters.set_retry_delay(seconds(&key, &value)?),
+                "socket_timeout" => parameters.set_socket_timeout(Some(seconds(&key, &value)?))?,
+                "stack_timeout" => parameters.set_stack_timeout(Some(seconds(&key, &value)?))?,
+                _ => return Err(unreadable(format!("unknown key {key:?}"))),
+            };
+        }
+        Ok(())
+    }
 }
 
 fn unreadable(reason: impl Into<String>) -> ParametersError {
@@ -236,6 +285,26 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "tls")]
+    fn keys_of_tls() {
+        assert_eq!(read("amqps://h?server_name_indication=other.example").port(), 5671);
+        assert_eq!(read("amqps://h:1").port(), 1);
+        assert!(refusal("amqps://h?server_name_indication=a%20b").contains("server_name"));
+        assert!(refusal("amqps://h?cacertfile=/nowhere.pem").contains("/nowhere.pem"));
+        assert!(refusal("amqps://h?certfile=/nowhere.pem").contains("keyfile"));
+        assert!(refusal("amqps://h?keyfile=/nowhere.pem").contains("certfile"));
+        assert!(refusal("amqps://h?verify=verify_none").contains("unknown key \"verify\""));
+        // They are no keys without TLS.
+        assert!(refusal("amqp://h?cacertfile=/nowhere.pem").contains("unknown key"));
+    }
+
+    #[test]
+    #[cfg(not(feature = "tls"))]
+    fn without_tls_there_is_no_amqps() {
+        assert!(refusal("amqps://h").contains("TLS"));
+    }
+
+    #[test]
     fn ip_version_6_hosts_lose_their_brackets() {
         assert_eq!(read("amqp://[::1]:5/%2F").host(), "::1");
     }
@@ -272,7 +341,14 @@ mod tests {
         assert!(refusal("amqp://h?stack_timeout=-1").contains("stack_timeout"));
         assert!(refusal("http://h").contains("http"));
         assert!(refusal("h:5672/x").contains("not amqp"));
+        assert_eq!(read("AMQP://h").host(), "h");
         assert!(refusal("amqp://h:99999").contains("port"));
+        for misplaced in ["amqp:h", "amqp:/h", "amqp:", "amqp:h:5672/v"] {
+            assert!(refusal(misplaced).contains("//"), "{misplaced}");
+        }
+        for blank in [" amqp://h", "amqp://h\n", "amqp://h/a\tb", "amqp://u:p\nw@h"] {
+            assert!(refusal(blank).contains("control character"), "{blank:?}");
+        }
         assert!(
             refusal("amqp://u:p#w@h").contains("%23") || refusal("amqp://u:p#w@h").contains("port")
         );
