@@ -68,7 +68,7 @@ pub struct ConnectFailure {
     /// The address of the host, if the failure is not that it has none.
     pub address: Option<SocketAddr>,
     /// What went wrong: [`ConnectError::Resolve`], [`ConnectError::Socket`], a
-    /// [`HandshakeError`](crate::HandshakeError), or any other error.
+    /// [`TlsError`](crate::TlsError), a [`HandshakeError`](crate::HandshakeError), or any other error.
     pub cause: Error,
     /// How many times it went wrong so.
     pub times: u32,

@@ -114,9 +114,11 @@ impl StreamOwner for Handshake {
         let Some(services) = self.services.upgrade() else { return true };
         let core = services.core();
         let mut buffer = core.take_read_buffer();
-        let received = Arc::get_mut(&mut buffer).map(|space| stream.read(space));
+        let Some(space) = Arc::get_mut(&mut buffer) else {
+            unreachable!("the read buffer is kept only while nobody shares it");
+        };
+        let received = stream.read(space);
         core.put_read_buffer(buffer);
-        let Some(received) = received else { return false };
         let result = match received.lost {
             None if stream.is_handshaking() => return received.blocked,
             None => Ok(()),

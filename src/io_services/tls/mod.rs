@@ -1,7 +1,7 @@
 //! TLS between a stream and its socket, without I/O: sealed bytes in, plain ones out, and back.
 //!
 //! rustls' unbuffered interface lets both work in buffers of the loop: a connection at rest has
-//! none of its own, and what is plain is copied once.
+//! none of its own. How they are used is [`traffic`]'s.
 
 mod causes;
 mod handshake;
@@ -9,7 +9,7 @@ mod handshake;
 mod tests;
 mod traffic;
 
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::mem;
 use std::sync::Arc;
 
@@ -104,8 +104,8 @@ impl Tls {
     }
 
     /// Opens all that is whole in `sealed`, which begins with what was kept of the last time, into
-    /// `plain`, which must be as long; keeps the rest. What is plain and comes with the end of the
-    /// handshake, comes the next time.
+    /// `plain`; keeps the rest. What is plain and comes with the end of the handshake, comes the next
+    /// time: `plain` must have room for a record more than `sealed`.
     ///
     /// Records before one that is wrong are opened all the same. After an error the alert that
     /// tells the peer is unsent, and nothing else can be done.
@@ -177,12 +177,19 @@ impl Tls {
 
     /// Seals the front of `output` into `space`, as few records as possible; gives how many bytes
     /// of that to send. What does not fit is left.
-    fn seal(&mut self, output: &mut Output, space: &mut [u8]) -> Result<usize, TlsError> {
+    ///
+    /// # Errors
+    /// If nothing may be sent any more: TLS has failed, or, of TLS 1.2, its keys have served for as
+    /// much as they may.
+    fn seal(&mut self, output: &mut Output, space: &mut [u8]) -> io::Result<usize> {
+        if self.failed.is_some() {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
         let (sealed, joined) = space.split_at_mut(SEALING_SPACE - RECORD);
         let status = self.connection.process_tls_records(&mut self.incoming);
         let Ok(ConnectionState::WriteTraffic(mut traffic)) = status.state else {
             // `open` has left nothing else to do, and output comes after the handshake.
-            return Err(TlsError::Protocol("output at the wrong time".into()));
+            return Err(io::Error::other("TLS is not ready for output"));
         };
         let mut filled = 0;
         while !output.is_empty() {
@@ -197,7 +204,7 @@ impl Tls {
                 Ok(count) => filled += count,
                 // Something of TLS's own has come before it.
                 Err(EncryptError::InsufficientSize(_)) if filled > 0 => break,
-                Err(error) => return Err(TlsError::Protocol(error.to_string())),
+                Err(error) => return Err(io::Error::other(error.to_string())),
             }
             let taken = plain.len();
             output.advance(taken);

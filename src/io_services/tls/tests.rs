@@ -84,7 +84,7 @@ impl Pair {
 
     fn give_client(&mut self, bytes: &[u8]) -> Result<(), TlsError> {
         for piece in bytes.chunks(self.step) {
-            let (mut plain, mut sealed) = (vec![0; SPACE], vec![0; SPACE]);
+            let (mut plain, mut sealed) = (vec![0; SPACE + RECORD], vec![0; SPACE]);
             let kept = self.client.put_incoming(&mut sealed).expect("there is room");
             sealed[kept..][..piece.len()].copy_from_slice(piece);
             let opened = self.client.open(&mut sealed[..kept + piece.len()], &mut plain);
@@ -225,10 +225,18 @@ fn what_follows_the_handshake_at_once_waits_to_be_opened() {
     pair.feed_client().expect("the rest");
     assert!(!pair.client.is_handshaking());
     assert_eq!((pair.received.as_slice(), pair.client.has_early()), (&b""[..], true));
-    let (mut plain, mut sealed) = (vec![0; SPACE], vec![0; SPACE]);
-    let kept = pair.client.put_incoming(&mut sealed).expect("there is room");
-    let opened = pair.client.open(&mut sealed[..kept], &mut plain);
-    assert_eq!(&plain[..opened.count], b"early");
+    // And goes on with as much as one read takes, in as small records as there are.
+    let more = vec![7; RECORD];
+    let mut sealed = Vec::new();
+    while sealed.len() < SPACE {
+        pair.server_says(&more);
+        pair.server.write_tls(&mut sealed).expect("to memory");
+    }
+    let mut plain = vec![0; SPACE + RECORD];
+    let opened = pair.client.open(&mut sealed[..SPACE], &mut plain);
+    assert_eq!(opened.result, Ok(()));
+    assert!(plain[..opened.count].starts_with(b"early\x07"));
+    assert_eq!(opened.count - b"early".len(), SPACE / (RECORD + 29) * RECORD);
     assert!(!pair.client.has_early());
 }
 

@@ -4,20 +4,20 @@ use std::io::{self, IoSlice};
 
 use bytes::Buf;
 
-use super::Tls;
+use super::{RECORD, Tls};
 use crate::connection::Output;
 use crate::error::{StreamLost, TlsError};
 use crate::io_services::Stream;
 use crate::io_services::stream::Received;
 
 impl Stream {
-    /// Reads once: sealed bytes into the back half of `space`, which are plain in the front half
-    /// then. What is whole never waits for another read.
+    /// Reads once: sealed bytes into the back of `space`, which are plain in the front then. What is
+    /// whole never waits for another read.
     pub(in crate::io_services) fn read_tls(&self, tls: &mut Tls, space: &mut [u8]) -> Received {
         if tls.is_finished() {
             return StreamLost::EndOfStream.into();
         }
-        let (plain, sealed) = space.split_at_mut(space.len() / 2);
+        let (plain, sealed) = space.split_at_mut(space.len() / 2 + RECORD);
         let Some(kept) = tls.put_incoming(sealed) else {
             let endless = "a handshake message without end".into();
             return StreamLost::Tls(TlsError::Protocol(endless)).into();
@@ -46,9 +46,6 @@ impl Stream {
         if output.is_empty() {
             return Ok(());
         }
-        if tls.failed.is_some() {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        }
         let Some(services) = self.services.upgrade() else { return Ok(()) };
         let mut space = services.core().take_sealing_space();
         let written = self.seal_and_send(tls, output, &mut space);
@@ -63,7 +60,7 @@ impl Stream {
         space: &mut [u8],
     ) -> io::Result<()> {
         while !output.is_empty() {
-            let count = tls.seal(output, space).map_err(io::Error::other)?;
+            let count = tls.seal(output, space)?;
             let mut sealed = &space[..count];
             while !sealed.is_empty() {
                 match self.send(&[IoSlice::new(sealed)]) {
