@@ -13,11 +13,12 @@ use haypile::{
     Acker, BasicProperties, Channel, Delivery, Error, GetMessage, Misuse, Result, basic, queue,
 };
 use support::forward::{End, Forward};
-use support::{Host, Log, broker, close, every_host, on_channel};
+use support::{Host, Log, broker, close, every_host, logs, on_channel};
 
 every_host!(
     answers_of_many_threads_all_arrive,
     each_answer_does_what_it_says,
+    one_that_is_dropped_unused_is_logged_while_it_matters,
     a_fetched_message_is_answered_too,
     a_later_channel_of_the_number_gets_no_stale_answer,
     what_workers_have_when_the_connection_dies_is_delivered_again,
@@ -157,6 +158,24 @@ fn each_answer_does_what_it_says<H: Host>() {
     assert_eq!(lines.pop().as_deref(), Some(LEFT_ALONE));
     lines.sort();
     assert_eq!(lines, ["dropped, requeued", "nack, requeued", "reject, requeued"]);
+}
+
+fn one_that_is_dropped_unused_is_logged_while_it_matters<H: Host>() {
+    logs::keep();
+    let host = H::new();
+    let kept = Rc::default();
+    let keep: Rc<RefCell<Option<Acker>>> = Rc::clone(&kept);
+    on_channel(&host, broker(), move |channel| {
+        consume(channel, "", vec!["message".into()], 0, move |channel, delivery| {
+            keep.replace(Some(delivery.acker()));
+            drop(delivery.acker());
+            close(&channel.connection());
+        });
+    });
+    drop(kept.take());
+    let complaints = logs::take().into_iter().filter(|line| line.starts_with("WARN"));
+    let dropped = "WARN: delivery 1 on channel 1 was dropped without an answer";
+    assert_eq!(complaints.collect::<Vec<_>>(), [dropped], "once, before the end");
 }
 
 fn a_fetched_message_is_answered_too<H: Host>() {

@@ -70,7 +70,7 @@ impl<'a, M> Message<'a, M> {
     }
 
     /// Says where its answer goes.
-    pub(crate) fn from(self, origin: Origin<'a>) -> Self {
+    pub(crate) fn with_origin(self, origin: Origin<'a>) -> Self {
         Self { origin, ..self }
     }
 

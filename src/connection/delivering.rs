@@ -20,7 +20,7 @@ impl Session {
                 let mut lent =
                     Lent { session: self, channel, consumer, on_message: Some(on_message) };
                 let handle = self.channel(channel);
-                let delivery = delivery.from(Origin::new(self.inbox(), channel));
+                let delivery = delivery.with_origin(Origin::new(self.inbox(), channel));
                 self.call(core, || {
                     if let Some(on_message) = &mut lent.on_message {
                         on_message(&handle, &delivery);
@@ -33,7 +33,7 @@ impl Session {
             }
             Event::Got { channel, callback, result } => {
                 let origin = Origin::new(self.inbox(), channel);
-                let result = result.map(|got| got.map(|message| message.from(origin)));
+                let result = result.map(|got| got.map(|message| message.with_origin(origin)));
                 let channel = self.channel(channel);
                 self.call(core, || callback(&channel, result));
             }
