@@ -21,6 +21,7 @@ every_host!(
     a_peer_that_does_not_read_costs_no_more_memory_than_the_mark,
     a_publisher_that_waits_for_room_gets_everything_to_the_broker_once,
     what_never_left_is_counted_in_on_close,
+    a_message_that_is_too_large_closes_its_channel_and_is_requeued,
 );
 
 thread_local! {
@@ -275,4 +276,58 @@ fn what_never_left_is_counted_in_on_close<H: Host>() {
     drop(host.connect(parameters, callbacks));
     host.run();
     peer.join();
+}
+
+fn a_message_that_is_too_large_closes_its_channel_and_is_requeued<H: Host>() {
+    const LIMIT: usize = 500_000;
+    let host = H::new();
+    let mut parameters = broker();
+    parameters.set_max_message_size(LIMIT);
+    let log = Log::default();
+    let told = log.clone();
+    let ended = support::on_channel(&host, parameters, move |channel| {
+        support::with_queue(channel, move |channel, queue| {
+            support::publish(channel, &queue, vec![1; LIMIT]);
+            support::publish(channel, &queue, vec![2; LIMIT + 1]);
+            let consume = basic::Consume { queue: (&queue).into(), ..Default::default() };
+            let taken = told.clone();
+            let on_message = move |_: &Channel, delivery: &Delivery<'_>| {
+                taken.add(format!("{} bytes", delivery.body().len()));
+            };
+            channel.basic_consume(consume, on_message, |_, ok| drop(ok.unwrap())).unwrap();
+            let on_close = move |channel: &Channel, error| {
+                told.add(error);
+                // The connection is well.
+                let told = told.clone();
+                let on_channel = move |channel: &Channel, opened: Result<()>| {
+                    opened.unwrap();
+                    until_two_wait(channel, queue, told);
+                };
+                channel.connection().channel(None, on_channel).unwrap();
+            };
+            channel.add_on_close_callback(on_close).unwrap();
+        });
+    });
+    assert_eq!(ended.to_string(), "connection closed by this client: (200) seen");
+    let refused =
+        "channel closed by this client: (311) a message of 500001 bytes, the limit is 500000";
+    assert_eq!(log.lines(), ["500000 bytes", refused, "2 messages"]);
+}
+
+/// Asks how many messages there are until both have come back: the broker takes its time.
+fn until_two_wait(channel: &Channel, queue: String, log: Log) {
+    let name = queue.as_str().into();
+    let declare = queue::Declare { queue: name, passive: true, ..Default::default() };
+    let declare = declare.into_owned();
+    let counted = move |channel: &Channel, ok: Result<queue::DeclareOk<'static>>| match ok
+        .unwrap()
+        .message_count
+    {
+        2 => {
+            log.add("2 messages");
+            channel.connection().close(200, "seen").unwrap();
+        }
+        _ => until_two_wait(channel, queue, log),
+    };
+    channel.queue_declare(declare, counted).unwrap();
 }

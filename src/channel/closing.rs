@@ -4,7 +4,7 @@ use super::callbacks::Completion;
 use super::state::{ChannelId, ChannelState, Outcome, State};
 use crate::connection::{Event, Wire};
 use crate::error::{Closed, Error, Misuse, Party};
-use crate::protocol::{ShortStr, channel};
+use crate::protocol::{ShortStr, channel, reply_code};
 
 impl ChannelState {
     /// Closes the channel once what waits is answered.
@@ -39,7 +39,7 @@ impl ChannelState {
         if self.requests.awaits::<channel::Close<'_>>() {
             // The two Closes crossed. The broker still answers ours, but finishes no message.
             self.state = State::Closing(reason);
-            self.assembly = None;
+            self.forget_content(wire);
             return Outcome::Nothing;
         }
         Outcome::Ended(Error::ChannelClosed(reason))
@@ -49,6 +49,7 @@ impl ChannelState {
     /// published and is not resolved is told lost; then the channel's end is told; then its
     /// closures are released, and bodies that were not sent.
     pub(crate) fn end(mut self, error: &Error, wire: &mut Wire) {
+        self.forget_content(wire);
         wire.undelivered += self.undelivered();
         let (waiting, unsent) = self.requests.take_all(wire);
         if !self.is_abandoned {
@@ -78,6 +79,44 @@ impl ChannelState {
         self.conclude(completions, error, wire);
         self.id = id;
         self.is_abandoned = true;
+    }
+
+    /// Closes the channel at once, past all that waits, since the message that comes is too large.
+    /// What is left, by another id, keeps the number until the broker has answered.
+    pub(crate) fn refuse_content(&mut self, id: ChannelId, wire: &mut Wire) {
+        let Some(assembly) = &self.assembly else { return };
+        let (declared, cause) = (assembly.declared(), assembly.method_ids());
+        self.forget_content(wire);
+        if self.requests.awaits::<channel::Close<'_>>() {
+            return;
+        }
+        let (reply_code, (class_id, method_id)) = (reply_code::CONTENT_TOO_LARGE, cause);
+        let reply_text = if declared > wire.max_message_size {
+            format!("a message of {declared} bytes, the limit is {}", wire.max_message_size)
+        } else {
+            format!("more than {} bytes of messages in parts", wire.max_incomplete)
+        };
+        wire.undelivered += self.undelivered();
+        let (waiting, unsent) = self.requests.take_all(wire);
+        let close =
+            channel::Close { reply_code, reply_text: (&reply_text).into(), class_id, method_id };
+        wire.tell(self.id.number, &close);
+        self.requests.await_close();
+        let reason = Closed { by: Party::Client, reply_code, reply_text, cause };
+        self.state = State::Closing(reason.clone());
+        if !self.is_abandoned {
+            self.conclude(waiting, &Error::ChannelClosed(reason), wire);
+        }
+        wire.events.push_back(Event::Released(Box::new(unsent)));
+        self.id = id;
+        self.is_abandoned = true;
+    }
+
+    /// Gives up the message that has begun to come.
+    pub(crate) fn forget_content(&mut self, wire: &mut Wire) {
+        if let Some(assembly) = self.assembly.take() {
+            wire.incomplete -= assembly.received();
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::message::{Message, Part};
 use crate::connection::Input;
 use crate::error::ProtocolError;
-use crate::protocol::{ContentHeader, DecodeError, Frame, FrameKind, basic};
+use crate::protocol::{ContentHeader, DecodeError, EncodeMethod, Frame, FrameKind, basic};
 
 /// A message of more bytes than this, frames and all, is put together apart when a read cuts it:
 /// leaving it unparsed would copy it once more per read, and the read buffer must have room for the
@@ -66,6 +66,7 @@ pub(crate) fn look_ahead<'b>(
     skip: usize,
     channel: u16,
     frame_max: u32,
+    max_message_size: u64,
 ) -> Result<Lookahead<'b>, DecodeError> {
     let rest = &input.rest()[skip..];
     let Some((frame, header_len)) = Frame::parse(rest, frame_max)? else {
@@ -75,6 +76,10 @@ pub(crate) fn look_ahead<'b>(
         return Ok(Lookahead::InParts);
     }
     let header = ContentHeader::decode(frame.payload)?;
+    if header.body_size > max_message_size {
+        // It is refused there.
+        return Ok(Lookahead::InParts);
+    }
     let properties = input.part(header.properties);
     if header.body_size == 0 {
         let content = Content { properties, body: input.part(&[]) };
@@ -139,6 +144,25 @@ impl Assembly {
         self.body.reserve_exact(wanted.saturating_sub(self.body.len()).max(payload.len()));
         self.body.extend_from_slice(payload);
         Ok(())
+    }
+
+    /// How long it is to be; 0 before that is known.
+    pub(crate) fn declared(&self) -> u64 {
+        self.header.as_ref().map_or(0, |header| header.body_size)
+    }
+
+    /// How much of its body has come.
+    pub(crate) fn received(&self) -> usize {
+        self.body.len()
+    }
+
+    /// The class and method id of its method.
+    pub(crate) fn method_ids(&self) -> (u16, u16) {
+        match &self.method {
+            ContentMethod::Deliver(_) => (basic::Deliver::CLASS_ID, basic::Deliver::METHOD_ID),
+            ContentMethod::GetOk(_) => (basic::GetOk::CLASS_ID, basic::GetOk::METHOD_ID),
+            ContentMethod::Return(_) => (basic::Return::CLASS_ID, basic::Return::METHOD_ID),
+        }
     }
 
     /// Whether it is a message that comes back.

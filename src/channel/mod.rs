@@ -27,4 +27,4 @@ pub use handle::Channel;
 pub(crate) use message::Part;
 pub use message::{Body, Delivery, GetMessage, Message, ReturnedMessage};
 pub use remote::RemoteChannel;
-pub(crate) use state::{ChannelId, ChannelState, Observers, Outcome};
+pub(crate) use state::{ChannelId, ChannelState, Observers, Outcome, Taken};

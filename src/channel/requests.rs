@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use super::callbacks::Completion;
 use crate::connection::{Limit, Output, Undelivered, Wire};
-use crate::protocol::{EncodeError, EncodeMethod, encode_method, tx};
+use crate::protocol::{EncodeError, EncodeMethod, channel, encode_method, tx};
 
 /// A request that has no reply yet.
 pub(crate) struct Pending {
@@ -312,10 +312,17 @@ impl Requests {
         self.on_wire.as_ref().is_some_and(|p| p.ids == (M::CLASS_ID, M::METHOD_ID))
     }
 
+    /// Takes note of a Close that was sent past all that waits, which must have been taken.
+    pub(super) fn await_close(&mut self) {
+        debug_assert!(self.is_idle());
+        self.on_wire = Some(Pending::new::<channel::Close<'_>>(None));
+    }
+
     /// Gives up: those that wait, in order, and what was to be sent between them.
     pub(crate) fn take_all(&mut self, wire: &mut Wire) -> (Vec<Completion>, Vec<Output>) {
         let mut waiting = Vec::from_iter(self.on_wire.take().and_then(|p| p.completion));
         let mut unsent = Vec::new();
+        self.held_publishes = 0;
         for queued in std::mem::take(&mut self.queue) {
             wire.deferred -= queued.len();
             match queued {

@@ -31,6 +31,17 @@ pub(super) enum State {
     Closing(Closed),
 }
 
+/// What came of a frame of content.
+#[expect(clippy::large_enum_variant, reason = "returned and taken apart at once, never kept")]
+pub(crate) enum Taken {
+    /// There is more to come.
+    Part,
+    /// It completes a message: something to tell, if anybody wants it.
+    Whole(Option<Event<'static>>),
+    /// The message is too large: the channel is to [refuse](ChannelState::refuse_content) it.
+    TooLarge,
+}
+
 /// What a method did to its channel.
 pub(crate) enum Outcome<'b> {
     /// Nothing to tell at once; perhaps events were queued.
@@ -359,11 +370,11 @@ impl ChannelState {
         wire: &mut Wire,
         is_header: bool,
         payload: &[u8],
-    ) -> Result<Option<Event<'static>>, ProtocolError> {
+    ) -> Result<Taken, ProtocolError> {
         let channel = self.id.number;
         let Some(assembly) = &mut self.assembly else {
             if self.requests.awaits::<channel::Close<'_>>() {
-                return Ok(None);
+                return Ok(Taken::Part);
             }
             let frame = if is_header { "content header" } else { "content body" };
             return Err(ProtocolError::UnexpectedFrame { channel, frame });
@@ -372,12 +383,17 @@ impl ChannelState {
             assembly.header(channel, payload)?;
         } else {
             assembly.body(channel, payload)?;
+            wire.incomplete += payload.len();
+        }
+        if assembly.declared() > wire.max_message_size || wire.incomplete > wire.max_incomplete {
+            return Ok(Taken::TooLarge);
         }
         let Some(assembly) = self.assembly.take_if(|assembly| assembly.is_complete()) else {
-            return Ok(None);
+            return Ok(Taken::Part);
         };
+        wire.incomplete -= assembly.received();
         let (method, content) = assembly.finish();
-        Ok(self.on_content(wire, method, content))
+        Ok(Taken::Whole(self.on_content(wire, method, content)))
     }
 
     /// Whether a message has begun to come.
@@ -386,7 +402,9 @@ impl ChannelState {
     }
 
     /// Gives up a delivery that has begun to come: nobody will be told of it.
-    pub(crate) fn forget_delivery_in_parts(&mut self) {
-        drop(self.assembly.take_if(|assembly| !assembly.is_return()));
+    pub(crate) fn forget_delivery_in_parts(&mut self, wire: &mut Wire) {
+        if self.assembly.as_ref().is_some_and(|assembly| !assembly.is_return()) {
+            self.forget_content(wire);
+        }
     }
 }

@@ -10,11 +10,18 @@ const MIB: usize = 1024 * 1024;
 pub(super) struct Bounds {
     low_water_mark: usize,
     high_water_mark: usize,
+    max_message_size: usize,
+    max_incomplete_size: usize,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { low_water_mark: 4 * MIB, high_water_mark: 16 * MIB }
+        Self {
+            low_water_mark: 4 * MIB,
+            high_water_mark: 16 * MIB,
+            max_message_size: 128 * MIB,
+            max_incomplete_size: 256 * MIB,
+        }
     }
 }
 
@@ -58,5 +65,42 @@ impl ConnectionParameters {
         self.bounds.low_water_mark = low;
         self.bounds.high_water_mark = high;
         Ok(self)
+    }
+
+    /// How long the body of a message that comes may be, in bytes. Default 128 MiB, as RabbitMQ's
+    /// own limit long was.
+    pub fn max_message_size(&self) -> usize {
+        self.bounds.max_message_size
+    }
+
+    /// Sets how long the body of a message that comes may be, in bytes: delivered, fetched or
+    /// returned.
+    ///
+    /// The channel of a longer one is closed with the reply code 311 (content too large) as soon as
+    /// its length is announced: everything pending on it, and its close callbacks, are told
+    /// [`Error::ChannelClosed`](crate::Error::ChannelClosed) by this client with that code. The rest
+    /// of the connection goes on. The broker puts the message back into its queue, so that who
+    /// consumes from there will get it again.
+    pub fn set_max_message_size(&mut self, bytes: usize) -> &mut Self {
+        self.bounds.max_message_size = bytes;
+        self
+    }
+
+    /// How many bytes of messages that have come in part are held at once, over all channels.
+    /// Default 256 MiB.
+    pub fn max_incomplete_size(&self) -> usize {
+        self.bounds.max_incomplete_size
+    }
+
+    /// Sets how many bytes of bodies of messages that have come in part are held at once, over all
+    /// channels: of a broker that begins a message on every channel and ends none, say. The channel
+    /// on which more comes is closed as that of a
+    /// [message that is too long](Self::set_max_message_size).
+    ///
+    /// Memory is never reserved by what is announced. While a message grows, up to twice of what has
+    /// come is.
+    pub fn set_max_incomplete_size(&mut self, bytes: usize) -> &mut Self {
+        self.bounds.max_incomplete_size = bytes;
+        self
     }
 }

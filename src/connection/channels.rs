@@ -45,6 +45,14 @@ impl Channels {
         }
     }
 
+    /// Has a channel refuse the message that comes on it: nobody's id is that of what is left.
+    pub(crate) fn refuse_content(&mut self, number: u16, wire: &mut Wire) {
+        let id = self.next_id(number);
+        if let Some(channel) = self.at_mut(number) {
+            channel.refuse_content(id, wire);
+        }
+    }
+
     /// Every number that may be in use.
     pub(crate) fn numbers(&self) -> impl Iterator<Item = u16> + use<> {
         (0..self.slots.len()).filter_map(|number| u16::try_from(number).ok())
@@ -116,8 +124,8 @@ impl Channels {
     }
 
     /// Gives up the deliveries that have begun to come.
-    pub(crate) fn forget_deliveries_in_parts(&mut self) {
-        self.slots.iter_mut().flatten().for_each(|channel| channel.forget_delivery_in_parts());
+    pub(crate) fn forget_deliveries_in_parts(&mut self, wire: &mut Wire) {
+        self.iter_mut().for_each(|channel| channel.forget_delivery_in_parts(wire));
     }
 
     /// Those that are there.

@@ -127,7 +127,7 @@ impl Machine {
     pub(super) fn send_unsent(&mut self, may: impl FnOnce(&mut Channels) -> bool) {
         let State::Closing { unsent, .. } = &mut self.state else { return };
         if let Some(close) = unsent.take_if(|_| may(&mut self.channels)) {
-            self.channels.forget_deliveries_in_parts();
+            self.channels.forget_deliveries_in_parts(&mut self.wire);
             self.wire.tell(0, &close);
         }
     }

@@ -16,7 +16,6 @@ use super::input::Input;
 use super::output::Output;
 use super::parameters::ConnectionParameters;
 use super::receiving::Cut;
-use super::room::Room;
 use super::secrets::Secrets;
 use super::tuning::Limits;
 use super::wire::Wire;
@@ -77,11 +76,10 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(crate) fn new(parameters: ConnectionParameters) -> Self {
-        let room = Room::new(parameters.low_water_mark(), parameters.high_water_mark());
         Self {
             state: State::Connecting,
+            wire: Wire::new(&parameters),
             parameters,
-            wire: Wire::new(room),
             server_properties: FieldTable::default(),
             limit: None,
             due: None,
@@ -150,6 +148,7 @@ impl Machine {
             messages_published: self.wire.published,
             unconfirmed: self.channels.iter().map(ChannelState::unconfirmed).sum(),
             buffered_out: self.wire.backlog(),
+            buffered_in: self.wire.incomplete,
             channels: self.channels.iter().count(),
             ..Counters::default()
         }

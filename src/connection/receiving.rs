@@ -4,7 +4,7 @@ use super::event::Event;
 use super::handshake::Greeting;
 use super::input::Input;
 use super::machine::{Machine, State};
-use crate::channel::{Lookahead, Outcome, look_ahead};
+use crate::channel::{Lookahead, Outcome, Taken, look_ahead};
 use crate::error::{Closed, Error, Party, Phase, ProtocolError};
 use crate::protocol::{DecodeMethod, Frame, FrameKind, Method, basic, connection};
 
@@ -92,22 +92,25 @@ impl Machine {
             return Ok(Cut::Progress);
         };
         match channel.on_method(&mut self.wire, method)? {
-            Outcome::Content(method) => match look_ahead(input, size, frame.channel, frame_max)? {
-                Lookahead::Cut => {
-                    self.frames -= 1; // it comes again, with the rest
-                    return Ok(Cut::NeedMore);
+            Outcome::Content(method) => {
+                match look_ahead(input, size, frame.channel, frame_max, self.wire.max_message_size)?
+                {
+                    Lookahead::Cut => {
+                        self.frames -= 1; // it comes again, with the rest
+                        return Ok(Cut::NeedMore);
+                    }
+                    Lookahead::InParts => {
+                        input.consume(size);
+                        channel.begin_content(method);
+                    }
+                    Lookahead::Whole(content, content_size) => {
+                        input.consume(size + content_size);
+                        self.frames += content.frames();
+                        let event = channel.on_content(&mut self.wire, method, content);
+                        return Ok(self.told(event));
+                    }
                 }
-                Lookahead::InParts => {
-                    input.consume(size);
-                    channel.begin_content(method);
-                }
-                Lookahead::Whole(content, content_size) => {
-                    input.consume(size + content_size);
-                    self.frames += content.frames();
-                    let event = channel.on_content(&mut self.wire, method, content);
-                    return Ok(self.told(event));
-                }
-            },
+            }
             Outcome::Nothing => {
                 input.consume(size);
                 self.close_if_idle();
@@ -159,8 +162,20 @@ impl Machine {
         let Some(channel) = self.channels.at_mut(frame.channel) else {
             return Ok(Cut::Progress);
         };
-        let event = channel.on_content_frame(&mut self.wire, is_header, frame.payload)?;
-        Ok(self.told(event))
+        match channel.on_content_frame(&mut self.wire, is_header, frame.payload)? {
+            Taken::Part => return Ok(Cut::Progress),
+            Taken::Whole(event) => return Ok(self.told(event)),
+            Taken::TooLarge => {}
+        }
+        if matches!(self.state, State::Closing { unsent: None, .. }) {
+            // Nothing follows a Close. It is a message that comes back: nobody is told.
+            channel.forget_content(&mut self.wire);
+        } else {
+            self.channels.refuse_content(frame.channel, &mut self.wire);
+            self.close_if_idle();
+            self.tell_of_room();
+        }
+        Ok(Cut::Progress)
     }
 
     /// Channels have nothing to say before the connection is open.

@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::counters::Undelivered;
 use super::event::Event;
 use super::output::Output;
+use super::parameters::ConnectionParameters;
 use super::room::Room;
 use super::tuning::Limits;
 use crate::protocol::{EncodeError, EncodeMethod, encode_heartbeat, encode_method};
@@ -19,6 +20,11 @@ pub(crate) struct Wire {
     pub(crate) room: Room,
     /// Bytes that are encoded, but wait in channels' own queues for their turn.
     pub(crate) deferred: usize,
+    /// How long a message may be.
+    pub(crate) max_message_size: u64,
+    /// How many bytes of messages in parts may be held, and how many are.
+    pub(crate) max_incomplete: usize,
+    pub(crate) incomplete: usize,
     /// Frames that were encoded.
     pub(crate) frames: u64,
     /// Messages that were published.
@@ -32,12 +38,16 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    pub(crate) fn new(room: Room) -> Self {
+    pub(crate) fn new(parameters: &ConnectionParameters) -> Self {
+        let room = Room::new(parameters.low_water_mark(), parameters.high_water_mark());
         Self {
             output: Output::default(),
             events: VecDeque::new(),
             limits: Limits::UNTUNED,
             room,
+            max_message_size: parameters.max_message_size() as u64,
+            max_incomplete: parameters.max_incomplete_size(),
+            incomplete: 0,
             deferred: 0,
             frames: 0,
             published: 0,

@@ -256,7 +256,10 @@ fn a_close_text_that_is_not_utf_8_is_told_with_replacements() {
 #[test]
 fn memory_follows_what_came_and_not_what_a_header_claims_hazard_4() {
     for claim in [1 << 31, 1 << 60, u64::MAX] {
-        let (mut pair, channel) = Pair::with_channel();
+        let mut parameters = crate::connection::ConnectionParameters::default();
+        parameters.set_max_message_size(usize::MAX);
+        let mut pair = Pair::open_with(parameters);
+        let channel = pair.open_channel();
         pair.consumer(channel, "c", false);
         pair.feed(&broker::deliver_method(1, "c", 1));
         pair.feed(&broker::header(1, claim));

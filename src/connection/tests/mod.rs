@@ -19,6 +19,7 @@ mod deadlines;
 mod handshake;
 mod heartbeats;
 mod hostile;
+mod inbound;
 mod pair;
 mod publish;
 mod replies;
