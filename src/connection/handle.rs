@@ -58,9 +58,10 @@ impl Connection {
         Ok(Channel::new(self.session.clone(), id))
     }
 
-    /// Limits how long the broker may take to answer requests on the channels that are opened from
-    /// now on, and to open them; `None`, the default, is no limit. See
-    /// [`Channel::set_request_timeout`], which each of them can set differently.
+    /// Limits how long the broker may take to answer what is asked of it from now on: to open
+    /// channels, to answer the requests on these, and to [update the secret](Self::update_secret).
+    /// `None`, the default, is no limit. See [`Channel::set_request_timeout`], by which each channel
+    /// can have another.
     ///
     /// # Errors
     /// [`Misuse::ConnectionNotOpen`] if the connection has ended.
@@ -95,7 +96,9 @@ impl Connection {
     ///
     /// `on_updated` is called once, from the loop: with `Ok` when the broker has taken it, else with
     /// what ended the connection. One at a time is on the wire, the others wait in order. RabbitMQ
-    /// does not answer if it refuses the secret; it writes so to its log.
+    /// does not answer if it refuses the secret; it writes so to its log. Set a
+    /// [request timeout](Self::set_request_timeout): past it, `on_updated` is called with
+    /// [`Error::RequestTimeout`](crate::Error::RequestTimeout), and the next secret is sent.
     ///
     /// # Errors
     /// [`Misuse::ConnectionNotOpen`]; [`Misuse::Encode`] if `reason` is longer than 255 bytes or
@@ -109,7 +112,9 @@ impl Connection {
         let (new_secret, reason) = (new_secret.into(), reason.into());
         let method = connection::UpdateSecret { new_secret, reason };
         let mut on_updated: Option<OnUpdated> = Some(Box::new(on_updated));
-        Ok(self.session()?.with(|machine| machine.update_secret(&method, &mut on_updated))?)
+        let session = self.session()?;
+        let now = session.services().ok_or(Misuse::ConnectionNotOpen)?.now();
+        Ok(session.with(|machine| machine.update_secret(now, &method, &mut on_updated))?)
     }
 
     /// Whether the broker has said that it takes no messages for now (RabbitMQ's

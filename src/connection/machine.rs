@@ -71,7 +71,7 @@ pub(crate) struct Machine {
     /// When something last came.
     pub(super) heard: Option<Instant>,
     pub(super) channels: Channels,
-    request_timeout: Option<Duration>,
+    pub(super) request_timeout: Option<Duration>,
 }
 
 impl Machine {
@@ -238,6 +238,7 @@ impl Machine {
                 }
             }
         }
+        self.expire_secrets(now);
         self.tell_of_room();
         self.close_if_idle();
     }
@@ -296,7 +297,8 @@ impl Machine {
         Ok(id)
     }
 
-    /// Limits the time of requests on channels that are opened from now on, and of their opening.
+    /// Limits the time of requests on channels that are opened from now on, of their opening, and of
+    /// what is asked of the connection itself.
     pub(crate) fn set_request_timeout(&mut self, limit: Option<Duration>) {
         self.request_timeout = limit;
     }

@@ -216,7 +216,7 @@ impl Machine {
             }
             (connection::Method::Blocked(blocked), _) => self.on_blocked(blocked.reason),
             (connection::Method::Unblocked(_), _) => self.on_unblocked(),
-            (connection::Method::UpdateSecretOk(_), _) if !self.secrets.is_idle() => {
+            (connection::Method::UpdateSecretOk(_), _) if self.secrets.may_be_confirmed() => {
                 self.on_secret_updated();
             }
             _ => return Err(unexpected),

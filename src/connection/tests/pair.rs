@@ -447,7 +447,7 @@ impl Pair {
             log.borrow_mut().push(Happened::SecretUpdated(name, result));
         }) as _);
         let method = UpdateSecret { new_secret: label.into(), reason: reason.into() };
-        self.machine.update_secret(&method, &mut on_updated)
+        self.machine.update_secret(self.now, &method, &mut on_updated)
     }
 
     fn deliver(&mut self, event: Event<'_>) {

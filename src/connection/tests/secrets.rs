@@ -1,5 +1,7 @@
 //! Secrets that are replaced: one at a time, each completed exactly once.
 
+use std::time::Duration;
+
 use super::broker;
 use super::pair::{Happened, Pair};
 use crate::error::{Closed, Error, Misuse, Party, ProtocolError, StreamLost};
@@ -106,4 +108,45 @@ fn regression_a_secret_that_waits_is_undelivered_as_long_as_it_waits() {
     assert_eq!(pair.machine.undelivered().unsent_bytes, waiting);
     pair.lose();
     assert_eq!(pair.machine.undelivered().unsent_bytes, waiting);
+}
+
+#[test]
+fn one_that_is_not_answered_in_time_does_not_hold_the_next() {
+    let limit = Duration::from_secs(5);
+    let mut pair = Pair::open();
+    pair.machine.set_request_timeout(Some(limit));
+    pair.update_secret("refused", "").unwrap();
+    pair.update_secret("never sent", "").unwrap();
+    pair.wait(limit / 2);
+    pair.update_secret("good", "").unwrap();
+    pair.sent();
+    pair.wait(limit / 2);
+    let error = Error::RequestTimeout { method: "connection.update-secret", limit };
+    let failed = |label: &str| Happened::SecretUpdated(label.into(), Err(error.clone()));
+    assert_eq!(pair.happened(), [failed("refused"), failed("never sent")]);
+    assert_eq!(pair.sent_names(), ["0 connection.update-secret"]);
+    pair.feed(&ok());
+    assert_eq!(pair.happened(), [updated("good")]);
+    assert_eq!(pair.machine.counters().buffered_out, 0);
+    // It was only late.
+    pair.feed(&ok());
+    assert_eq!(pair.happened(), []);
+    pair.wait(2 * limit);
+    assert_eq!(pair.happened(), []);
+    pair.feed(&ok());
+    let method = "connection.update-secret-ok";
+    let error = ProtocolError::UnexpectedMethod { channel: 0, method }.into();
+    assert_eq!(pair.happened(), [Happened::Closed { error, was_open: true }]);
+}
+
+#[test]
+fn a_close_does_not_wait_for_one_that_was_given_up() {
+    let limit = Duration::from_secs(5);
+    let mut pair = Pair::open();
+    pair.machine.set_request_timeout(Some(limit));
+    pair.update_secret("refused", "").unwrap();
+    pair.close("bye").unwrap();
+    pair.sent();
+    pair.wait(limit);
+    assert_eq!(pair.sent_names(), ["0 connection.close"]);
 }

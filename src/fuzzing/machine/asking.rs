@@ -38,7 +38,7 @@ impl Play<'_> {
                 let method = connection::UpdateSecret { new_secret, reason };
                 let (on_updated, calls) = self.user.on_updated();
                 let mut on_updated = Some(Box::new(on_updated) as _);
-                let asked = self.machine.update_secret(&method, &mut on_updated).is_ok();
+                let asked = self.machine.update_secret(self.now, &method, &mut on_updated).is_ok();
                 assert_eq!(on_updated.is_none(), asked, "a closure is taken by what succeeds");
                 if asked {
                     self.user.will_complete(calls);
