@@ -85,6 +85,9 @@ impl<'d> Play<'d> {
             parameters.set_blocked_connection_timeout(Some(Duration::from_secs(5)));
         }
         let (low, high) = WATER_MARKS[usize::from(bounds >> 1 & 3)];
+        // A channel that is closed for what comes on it is more than the model of what may be sent
+        // knows.
+        parameters.set_max_message_size(usize::MAX).set_max_incomplete_size(usize::MAX);
         parameters.set_water_marks(low, high).expect("the one is lower");
         let now = Instant::now();
         let limit = Limit::starting(now, parameters.stack_timeout());
