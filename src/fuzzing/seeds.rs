@@ -282,6 +282,21 @@ fn machine() -> Vec<Vec<u8>> {
                 &[Greet as u8, 3, Greet as u8, 3, Wait as u8, 32, 0, 0],
             ],
         ),
+        // Messages that are too long, and too many in parts.
+        script(
+            [7, 1, 0, 0, 0, 16],
+            &[
+                channel,
+                channel,
+                channel,
+                consumer,
+                &[AskConsumer as u8, 1, 1, 0, Answer as u8, 0, AskConsumer as u8, 2, 1, 0],
+                &[Answer as u8, 0, Deliver as u8, 1, 1, 2, 240, Body as u8, 2, 200],
+                &[Body as u8, 2, 200, Deliver as u8, 2, 1, 2, 240, Body as u8, 3, 200],
+                &[Body as u8, 3, 200, Body as u8, 2, 1, Deliver as u8, 0, 1, 0, 230],
+                &[AskRequest as u8, 0, 0, 1, Answer as u8, 0, AskChannel as u8, 0, Answer as u8, 0],
+            ],
+        ),
         // Heartbeats, a silent peer.
         script(
             [7, 1, 0, 1, 1, 0],

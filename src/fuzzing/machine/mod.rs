@@ -34,6 +34,10 @@ const AT_REST: usize = 64 * 1024;
 /// what is unparsed, in a message that is being put together and in the output, and vectors double.
 const PER_BYTE: usize = 24;
 
+/// Narrow bounds on what comes.
+const MESSAGE_MAX: usize = 10_000;
+const INCOMPLETE_MAX: usize = 12_000;
+
 const WATER_MARKS: [(usize, usize); 4] =
     [(4 << 20, 16 << 20), (0, 1), (1000, 2000), (500, 200_000)];
 
@@ -84,6 +88,10 @@ impl<'d> Play<'d> {
         if bounds & 8 == 8 {
             parameters.set_blocked_connection_timeout(Some(Duration::from_secs(5)));
         }
+        let is_narrow = bounds & 16 == 16;
+        if is_narrow {
+            parameters.set_max_message_size(MESSAGE_MAX).set_max_incomplete_size(INCOMPLETE_MAX);
+        }
         let (low, high) = WATER_MARKS[usize::from(bounds >> 1 & 3)];
         // A channel that is closed for what comes on it is more than the model of what may be sent
         // knows.
@@ -107,6 +115,9 @@ impl<'d> Play<'d> {
             inside: 0,
             weight: 0,
         };
+        // It closes channels itself then.
+        play.peer.is_hurried = is_narrow;
+        play.user.message_max = if is_narrow { MESSAGE_MAX } else { usize::MAX };
         play.machine.connected(limit);
         if greeted {
             play.greet(channel_max, frame_max, heartbeat);

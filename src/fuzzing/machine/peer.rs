@@ -187,7 +187,9 @@ impl Peer {
         if !is_told(method) {
             let waits = |asked: &Asked| asked.channel == channel;
             let is_alone = method.ids() == CONNECTION_CLOSE || !self.asked.iter().any(waits);
-            assert!(is_alone || self.is_dishonest, "two requests at a time");
+            // Secrets that are not answered in time hold nothing, for RabbitMQ may never answer.
+            let may_crowd = self.is_dishonest || self.is_hurried && channel == 0;
+            assert!(is_alone || may_crowd, "two requests at a time");
             self.asked.push_back(Asked { channel, ids: method.ids(), consumer_tag });
         }
     }

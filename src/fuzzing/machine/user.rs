@@ -74,6 +74,8 @@ pub(super) struct User {
     pub(super) closed: u32,
     /// How many publishes were taken.
     pub(super) published: u64,
+    /// No longer message is told.
+    pub(super) message_max: usize,
     /// A publish was refused since too much waits to be sent, and the user waits to be told.
     pub(super) is_full: bool,
     pub(super) mandatory: Vec<Published>,
