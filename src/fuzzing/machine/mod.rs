@@ -89,13 +89,10 @@ impl<'d> Play<'d> {
             parameters.set_blocked_connection_timeout(Some(Duration::from_secs(5)));
         }
         let is_narrow = bounds & 16 == 16;
-        if is_narrow {
-            parameters.set_max_message_size(MESSAGE_MAX).set_max_incomplete_size(INCOMPLETE_MAX);
-        }
+        let (message_max, incomplete_max) =
+            if is_narrow { (MESSAGE_MAX, INCOMPLETE_MAX) } else { (usize::MAX, usize::MAX) };
+        parameters.set_max_message_size(message_max).set_max_incomplete_size(incomplete_max);
         let (low, high) = WATER_MARKS[usize::from(bounds >> 1 & 3)];
-        // A channel that is closed for what comes on it is more than the model of what may be sent
-        // knows.
-        parameters.set_max_message_size(usize::MAX).set_max_incomplete_size(usize::MAX);
         parameters.set_water_marks(low, high).expect("the one is lower");
         let now = Instant::now();
         let limit = Limit::starting(now, parameters.stack_timeout());
@@ -117,7 +114,7 @@ impl<'d> Play<'d> {
         };
         // It closes channels itself then.
         play.peer.is_hurried = is_narrow;
-        play.user.message_max = if is_narrow { MESSAGE_MAX } else { usize::MAX };
+        play.user.message_max = message_max;
         play.machine.connected(limit);
         if greeted {
             play.greet(channel_max, frame_max, heartbeat);
