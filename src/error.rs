@@ -20,6 +20,45 @@ use crate::protocol::{DecodeError, EncodeError, reply_code};
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The one error of this crate. Match on it for the cause; print it for a person.
+///
+/// What pika tells apart by its exceptions:
+///
+/// | pika | here |
+/// |---|---|
+/// | `AMQPConnectionError`, `AMQPConnectorSocketConnectError` | [`ConnectError::Socket`]; a name that is not resolved is [`ConnectError::Resolve`] |
+/// | `AMQPConnectionWorkflowFailed` | [`ConnectError::Failed`], with every failure |
+/// | `ConnectionOpenAborted`, `AMQPConnectionWorkflowAborted` | [`ConnectError::Aborted`] |
+/// | `AMQPConnectorTransportSetupError` | [`Error::Tls`] |
+/// | `AMQPConnectorStackTimeout` | [`HandshakeError::TimedOut`], [`TlsError::TimedOut`] |
+/// | `IncompatibleProtocolError` | [`HandshakeError::NotAmqp`] |
+/// | `ProtocolVersionMismatch` | [`HandshakeError::ProtocolVersion`] |
+/// | `ProbableAuthenticationError` | [`HandshakeError::BadCredentials`] |
+/// | `ProbableAccessDeniedError` | [`HandshakeError::AccessDenied`] |
+/// | `AuthenticationError` | [`HandshakeError::NoCommonMechanism`] |
+/// | any of these four, where the server just hung up | [`HandshakeError::Lost`], with the [`Phase`] |
+/// | `StreamLostError` | [`Error::StreamLost`], with its cause |
+/// | `AMQPHeartbeatTimeout` | [`Error::HeartbeatTimeout`] |
+/// | `ConnectionBlockedTimeout` | [`Error::BlockedTimeout`] |
+/// | `ConnectionClosedByBroker`, `ConnectionClosedByClient` | [`Error::ConnectionClosed`], by [`Party`] |
+/// | `ChannelClosedByBroker`, `ChannelClosedByClient` | [`Error::ChannelClosed`], by [`Party`] |
+/// | `ConnectionWrongStateError` | [`Misuse::ConnectionNotOpen`] |
+/// | `ChannelWrongStateError` | [`Misuse::ChannelNotOpen`] |
+/// | `DuplicateConsumerTag` | [`Misuse::ConsumerTagInUse`] |
+/// | `NoFreeChannels` | [`Misuse::NoFreeChannels`] |
+/// | `InvalidChannelNumber` | [`Misuse::ChannelNumberOutOfRange`] |
+/// | `ShortStringTooLong` | [`EncodeError::ShortStringTooLong`](crate::protocol::EncodeError::ShortStringTooLong), in [`Misuse::Encode`] |
+/// | `UnexpectedFrameError` | [`ProtocolError::UnexpectedFrame`], [`ProtocolError::UnexpectedMethod`] |
+/// | `BodyTooLongError` | [`ProtocolError::BodyTooLong`] |
+/// | `InvalidFrameError` | [`ProtocolError::Decode`] |
+/// | `InvalidFieldTypeException` | [`DecodeError::UnknownFieldType`](crate::protocol::DecodeError::UnknownFieldType) |
+/// | `UnroutableError`, `NackError` | no errors: [`PublishOutcome`](crate::PublishOutcome) |
+/// | `ConsumerCancelled` | no error: [`add_on_cancel_callback`](crate::Channel::add_on_cancel_callback) |
+/// | `ReentrancyError` | [`LoopError::Nested`] |
+/// | whatever a callback raised | the panic itself, or [`Error::CallbackPanicked`] |
+///
+/// pika's other exceptions have no counterpart: types rule out `UnsupportedAMQPFieldException`,
+/// several `basic_get`s wait in line instead of being a `DuplicateGetOkCallback`, and what a broker
+/// does not implement it says itself, by closing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
