@@ -46,7 +46,8 @@ impl SelectConnection {
         Ok(Self { _own: Some(ioloop), ..connection })
     }
 
-    /// Starts to connect on a loop that others may share.
+    /// Starts to connect on a loop that others may share. Parameters turn into a
+    /// [`ConnectionWorkflow`], and so do those of several hosts.
     ///
     /// # Errors
     /// None so far: whatever happens is told to the callbacks, from the loop.

@@ -156,6 +156,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn they_are_for_any_thread_until_they_are_used() {
+        fn crosses<T: Clone + Send + Sync>() {}
+        crosses::<ConnectionParameters>();
+        crosses::<ConnectionWorkflow>();
+    }
+
+    #[test]
     fn attempts_and_delay_are_those_of_the_last_parameters_until_set() {
         let mut last = ConnectionParameters::default();
         last.set_connection_attempts(7).unwrap().set_retry_delay(Duration::from_secs(1));

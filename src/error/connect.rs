@@ -21,7 +21,8 @@ pub enum ConnectError {
     /// (pika's `AMQPConnectionWorkflowFailed`).
     #[error("no connection: {}", Story(failures))]
     Failed {
-        /// What failed, in the order tried. What failed again alike is there once.
+        /// What failed, in the order tried. What failed again alike is there once; of more than 256
+        /// kinds, the latest.
         failures: Vec<ConnectFailure>,
     },
     /// The workflow had no parameters to try.
@@ -52,7 +53,7 @@ pub enum ConnectError {
     TimedOut {
         /// The limit: the workflow's `timeout`.
         limit: Duration,
-        /// What failed until then, in the order tried. What failed again alike is there once.
+        /// What failed until then, as in [`Failed`](Self::Failed).
         failures: Vec<ConnectFailure>,
     },
 }

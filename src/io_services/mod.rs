@@ -55,6 +55,8 @@ pub trait FdHandler: AsFd {
 /// of the host may be borrowed while it calls `turn` or [`on_ready`](FdHandler::on_ready): both run
 /// user code, which may call every method here. No method calls user code itself.
 ///
+/// [`Services::new`] takes the adapter; [`Services::connect`] opens connections on it.
+///
 /// Everything here is for the loop's thread.
 pub trait IoServices {
     /// Watches the handler's descriptor for `interest`, and keeps the handler until

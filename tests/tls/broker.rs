@@ -23,6 +23,7 @@ every_host!(
     an_authority_that_is_not_trusted,
     a_server_name_that_is_not_in_the_certificate,
     a_client_certificate_is_taken,
+    a_url_says_it_all,
     a_client_certificate_of_another_authority_is_refused,
     a_client_certificate_logs_in,
     a_listener_that_wants_a_client_certificate,
@@ -66,6 +67,18 @@ fn consuming(
 fn publish(channel: &Channel, queue: &str, body: impl Into<haypile::Body<'static>>) {
     let to = basic::Publish { routing_key: queue.into(), ..Default::default() };
     channel.basic_publish(to, &BasicProperties::default(), body).unwrap();
+}
+
+fn a_url_says_it_all<H: Host>() {
+    let url = std::env::var("AMQPS_URL").unwrap();
+    let [ca, certificate, key] = ["ca.pem", "client.pem", "client.key"].map(tls::file);
+    let url = format!(
+        "{url}?cacertfile={}&certfile={}&keyfile={}",
+        ca.display(),
+        certificate.display(),
+        key.display()
+    );
+    assert_clean(&on_channel(&H::new(), url.parse().unwrap(), done));
 }
 
 fn a_hundred_thousand_messages_come_back_in_order<H: Host>() {

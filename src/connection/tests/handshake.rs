@@ -106,6 +106,26 @@ fn the_users_client_properties_replace_ours_by_name_and_join_the_others() {
 }
 
 #[test]
+fn the_connection_name_is_a_client_property_that_the_users_own_replaces() {
+    let mut parameters = ConnectionParameters::default();
+    parameters.set_connection_name("this one");
+    let users = FieldTable::new().with("connection_name", "that one").unwrap();
+    for (users, expected) in [(FieldTable::new(), "this one"), (users, "that one")] {
+        parameters.set_client_properties(users);
+        let mut pair = Pair::with(parameters.clone());
+        pair.connect();
+        pair.sent();
+        pair.feed(&broker::start());
+        let sent = pair.sent();
+        let properties = start_ok(&sent).client_properties;
+        let names =
+            properties.iter().map(Result::unwrap).filter(|(key, _)| key == "connection_name");
+        let names: Vec<_> = names.map(|(_, name)| name).collect();
+        assert_eq!(names, [FieldValue::from(expected)]);
+    }
+}
+
+#[test]
 fn by_default_the_broker_is_told_what_the_client_understands() {
     let mut pair = Pair::connected();
     pair.sent();

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use crate::connection::ConnectionParameters;
 use crate::error::{ConnectError, ConnectFailure, Error, HandshakeError};
 
-/// So many different failures are kept. Who tries for ever, at hosts that always have something new
-/// to say, keeps the latest.
+/// So many different failures are kept, the latest: who tries for ever, at hosts that always have
+/// something new to say, must not run out of memory. The log has all.
 const KEPT: usize = 256;
 
 #[derive(Default)]
@@ -30,17 +30,17 @@ impl Failures {
         self.others |= !are_credentials_refused(&cause);
         let (host, port) = (parameters.host().to_owned(), parameters.port());
         let failure = ConnectFailure { host, port, address, cause, times: 1 };
-        let same = |known: &&mut ConnectFailure| {
-            let times = known.times;
-            **known == ConnectFailure { times, ..failure.clone() }
-        };
-        if let Some(known) = self.list.iter_mut().find(same) {
+        log::info!("not connected: {failure}");
+        let known = self
+            .list
+            .iter_mut()
+            .find(|known| (known.address, of_host(known)) == (failure.address, of_host(&failure)));
+        if let Some(known) = known {
             known.times = known.times.saturating_add(1);
             return;
         }
         if self.list.len() == KEPT {
-            let oldest = self.list.remove(0);
-            log::warn!("still not connected: {oldest}");
+            self.list.remove(0);
         }
         self.list.push(failure);
     }
@@ -53,10 +53,7 @@ impl Failures {
     pub(super) fn into_error(self) -> Error {
         let mut failures = self.list;
         let Some(first) = failures.first() else { return ConnectError::NoHost.into() };
-        let alike = |failure: &ConnectFailure| {
-            (&failure.host, failure.port, &failure.cause) == (&first.host, first.port, &first.cause)
-        };
-        if failures.iter().all(alike) {
+        if failures.iter().all(|failure| of_host(failure) == of_host(first)) {
             return failures.swap_remove(0).cause;
         }
         ConnectError::Failed { failures }.into()
@@ -65,6 +62,11 @@ impl Failures {
     pub(super) fn into_list(self) -> Vec<ConnectFailure> {
         self.list
     }
+}
+
+/// What is the matter with a host, at whichever address.
+fn of_host(failure: &ConnectFailure) -> (&str, u16, &Error) {
+    (&failure.host, failure.port, &failure.cause)
 }
 
 fn are_credentials_refused(cause: &Error) -> bool {
