@@ -112,7 +112,6 @@ impl<'d> Play<'d> {
             inside: 0,
             weight: 0,
         };
-        // It closes channels itself then.
         play.peer.is_hurried = is_narrow;
         play.user.message_max = message_max;
         play.machine.connected(limit);

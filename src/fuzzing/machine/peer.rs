@@ -44,8 +44,8 @@ pub(super) struct Peer {
     pub(super) asked: VecDeque<Asked>,
     /// It has said something that it was not asked for, so that `asked` may hold what is answered.
     pub(super) is_dishonest: bool,
-    /// The user does not wait for ever: what is not answered in time may not be sent at all, and
-    /// the machine undoes what it leads to.
+    /// The user does not wait for ever, nor takes messages of any size: what waits may not be sent
+    /// at all, and the machine cancels and closes by itself.
     pub(super) is_hurried: bool,
     /// Close has come, or CloseOk.
     ends: u8,
@@ -187,8 +187,10 @@ impl Peer {
         if !is_told(method) {
             let waits = |asked: &Asked| asked.channel == channel;
             let is_alone = method.ids() == CONNECTION_CLOSE || !self.asked.iter().any(waits);
-            // Secrets that are not answered in time hold nothing, for RabbitMQ may never answer.
-            let may_crowd = self.is_dishonest || self.is_hurried && channel == 0;
+            // Secrets that are not answered in time hold nothing, for RabbitMQ may never answer; and
+            // a channel is closed at once for what is too large.
+            let cannot_wait = channel == 0 || method.ids() == CHANNEL_CLOSE;
+            let may_crowd = self.is_dishonest || self.is_hurried && cannot_wait;
             assert!(is_alone || may_crowd, "two requests at a time");
             self.asked.push_back(Asked { channel, ids: method.ids(), consumer_tag });
         }
