@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use haypile::{ConnectError, Error, HandshakeError, Phase};
+use haypile::{ConnectError, Connection, Error, HandshakeError, Phase, Result};
 
 use crate::stage::{Stage, assert_closed, close, open_channel};
 use crate::support::forward::{Forward, Toward, Verdict, is_method};
@@ -76,4 +76,15 @@ pub fn an_unknown_virtual_host_is_denied(stage: &Stage) {
         panic!("{failure:?}");
     };
     assert_eq!(virtual_host, "no-such-virtual-host");
+}
+
+pub fn update_secret_is_answered(stage: &Stage) {
+    let ended = stage.session(stage.broker(), |connection| {
+        let updated = |connection: &Connection, updated: Result<()>| {
+            updated.expect("the broker takes any");
+            close(connection);
+        };
+        connection.update_secret("a new secret", "the old one expires", updated).expect("open");
+    });
+    assert_closed(ended);
 }

@@ -5,7 +5,9 @@
 use haypile::ConnectionParameters;
 
 use crate::stage::{Adapter, Stage};
-use crate::{channels, connecting, consuming, exchanges, loops, queues, transactions, workflows};
+use crate::{
+    blocked, channels, connecting, consuming, exchanges, loops, queues, transactions, workflows,
+};
 
 /// What an adapter must do.
 pub struct Scenario {
@@ -46,6 +48,7 @@ pub const SCENARIOS: &[Scenario] = scenarios! {
         => workflows::close_at_once_aborts_a_workflow,
     "CreateConnectionAndAsynchronouslyAbortDefaultConnectionWorkflow"
         => workflows::close_from_the_loop_aborts_a_workflow,
+    "UpdateSecret" => connecting::update_secret_is_answered,
     "ConfirmSelect" => channels::confirm_mode_confirms,
     "BlockingNonBlockingBlockingRPCWontStall" => channels::what_has_no_reply_stalls_no_request,
     "ConsumeCancel" => consuming::cancel_in_the_callback_ends_a_consumer,
@@ -66,6 +69,8 @@ pub const SCENARIOS: &[Scenario] = scenarios! {
     "Z_PublishAndConsumeBig" => consuming::publish_and_consume_a_large_body,
     "Z_PublishAndGet" => consuming::publish_and_get,
     "Z_AccessDenied" => connecting::an_unknown_virtual_host_is_denied,
+    "BlockedConnectionTimesOut" => blocked::a_blocked_connection_times_out,
+    "BlockedConnectionUnblocks" => blocked::a_connection_unblocked_in_time_lives,
     "AddCallbackThreadsafeRequestBeforeIOLoopStarts" => loops::a_post_before_the_run_runs,
     "AddCallbackThreadsafeFromIOLoopThread" => loops::a_post_from_a_callback_runs,
     "AddCallbackThreadsafeFromAnotherThread" => loops::a_post_from_a_thread_wakes_the_loop,

@@ -6,21 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use haypile::{
-    BaseConnection, Channel, Closed, Connection, ConnectionCallbacks, ConnectionParameters,
-    ConnectionWorkflow, Error, Party, Result, Services,
+    Channel, Closed, Connection, ConnectionCallbacks, ConnectionParameters, ConnectionWorkflow,
+    Error, Party, Result, Services,
 };
 
 use crate::support::Host;
 
 /// A loop and its adapter, to be put through the suite. A new one for each scenario.
 pub trait Adapter {
-    /// Starts to connect.
-    fn connect(
-        &self,
-        workflow: ConnectionWorkflow,
-        callbacks: ConnectionCallbacks,
-    ) -> Box<dyn BaseConnection>;
-
     /// What connections run on.
     fn services(&self) -> Services;
 
@@ -36,14 +29,6 @@ pub trait Adapter {
 }
 
 impl<H: Host> Adapter for H {
-    fn connect(
-        &self,
-        workflow: ConnectionWorkflow,
-        callbacks: ConnectionCallbacks,
-    ) -> Box<dyn BaseConnection> {
-        Host::connect(self, workflow, callbacks)
-    }
-
     fn services(&self) -> Services {
         Host::services(self)
     }
@@ -98,14 +83,6 @@ impl Stage {
         self.adapter.stopper()
     }
 
-    pub fn connect(
-        &self,
-        workflow: impl Into<ConnectionWorkflow>,
-        callbacks: ConnectionCallbacks,
-    ) -> Box<dyn BaseConnection> {
-        self.adapter.connect(workflow.into(), callbacks)
-    }
-
     /// Runs the loop until it is stopped. What failed in a callback fails here.
     pub fn run(&self) {
         let ran = self.adapter.run();
@@ -126,7 +103,7 @@ impl Stage {
             .on_open(on_open)
             .on_open_error(|_, error| panic!("it does not open: {error}"))
             .on_close(on_close);
-        drop(self.connect(workflow, callbacks));
+        self.services().connect(workflow, callbacks);
         self.run();
         ended.take().expect("on_close was called")
     }
@@ -148,7 +125,7 @@ impl Stage {
             .on_open(|_| panic!("it opens"))
             .on_open_error(on_open_error)
             .on_close(|_, reason| panic!("on_close, of what was not open: {reason}"));
-        begun(&self.connect(workflow, callbacks));
+        begun(&self.services().connect(workflow, callbacks));
         assert!(ended.borrow().is_none(), "told from inside the call");
         self.run();
         ended.take().expect("on_open_error was called")
