@@ -29,20 +29,15 @@ impl ChannelState {
         Ok(())
     }
 
+    /// Ends at once, even if a Close of ours has crossed the broker's: RabbitMQ may have given ours
+    /// to the channel that has failed, and then nobody answers it.
     pub(super) fn closed_by_broker<'b>(
-        &mut self,
+        &self,
         wire: &mut Wire,
-        close: channel::Close<'b>,
+        close: &channel::Close<'_>,
     ) -> Outcome<'b> {
-        let reason = broker_closed_channel(&close);
         wire.tell(self.id.number, &channel::CloseOk {});
-        if self.requests.awaits::<channel::Close<'_>>() {
-            // The two Closes crossed. The broker still answers ours, but finishes no message.
-            self.state = State::Closing(reason);
-            self.forget_content(wire);
-            return Outcome::Nothing;
-        }
-        Outcome::Ended(Error::ChannelClosed(reason))
+        Outcome::Ended(Error::ChannelClosed(broker_closed_channel(close)))
     }
 
     /// Ends the channel: everything pending completes with `error`, in order; then what was

@@ -229,7 +229,7 @@ impl ChannelState {
         let close_is_sent = self.requests.awaits::<channel::Close<'_>>();
         match method {
             Method::Channel(channel::Method::Close(close)) => {
-                Ok(self.closed_by_broker(wire, close))
+                Ok(self.closed_by_broker(wire, &close))
             }
             Method::Channel(channel::Method::CloseOk(_)) if close_is_sent => {
                 self.requests.complete(method.ids(), wire);
@@ -239,6 +239,13 @@ impl ChannelState {
                     }
                     _ => Ok(Outcome::Nothing),
                 }
+            }
+            // It answers a Close that crossed the broker's, on the channel that had this number
+            // before. The broker got that Close before this Open, and answers it before.
+            Method::Channel(channel::Method::CloseOk(_))
+                if self.requests.awaits::<channel::Open>() =>
+            {
+                Ok(Outcome::Nothing)
             }
             Method::Basic(basic::Method::Ack(_) | basic::Method::Nack(_)) if self.is_abandoned => {
                 Ok(Outcome::Nothing)
