@@ -27,7 +27,10 @@ type Cue = Sender<()>;
 
 /// Runs a session, and does `action` to the broker when the session says so. Gives what the session
 /// gives, and when the action began. The broker runs again then, and takes connections.
-fn outage<H: Host, R>(action: &str, session: impl FnOnce(Cue) -> R) -> (R, Instant) {
+fn outage<H: Host, R>(
+    action: &str,
+    session: impl FnOnce(&BrokerControl, Cue) -> R,
+) -> (R, Instant) {
     let control = BrokerControl::take();
     let outcome = thread::scope(|scope| {
         let (cue, cued) = channel();
@@ -38,7 +41,7 @@ fn outage<H: Host, R>(action: &str, session: impl FnOnce(Cue) -> R) -> (R, Insta
             control.run(action);
             begun
         });
-        (session(cue), fail.join().expect("it was done"))
+        (session(&control, cue), fail.join().expect("it was done"))
     });
     drop(control);
     let ended = support::on_channel(&H::new(), broker(), |channel| close(&channel.connection()));
@@ -55,11 +58,11 @@ fn a_broker_that_is_killed_amid_confirmed_publishes<H: Host>() {
     let fates = Rc::new(RefCell::new(vec![None; MESSAGES]));
 
     let (name, told) = (queue.clone(), Rc::clone(&fates));
-    let (ended, _) = outage::<H, _>("kill", |cue| {
+    let (ended, _) = outage::<H, _>("kill", |control, cue| {
+        declare::<H>(name.clone());
+        // RabbitMQ answers a declare before it is on disk, as much as two seconds before.
+        control.ctl(&["eval", "mnesia:sync_log()."]);
         support::on_channel(&H::new(), broker(), move |channel| {
-            let declare =
-                queue::Declare { queue: name.clone().into(), durable: true, ..Default::default() };
-            channel.queue_declare(declare, |_, ok| drop(ok.expect("declared"))).expect("open");
             let mut confirmed = 0;
             let on_confirm = move |_: &Channel, confirm: Confirm<'_>| {
                 let fate = match confirm.outcome {
@@ -105,6 +108,17 @@ fn a_broker_that_is_killed_amid_confirmed_publishes<H: Host>() {
 enum Fate {
     Confirmed,
     Lost,
+}
+
+fn declare<H: Host>(queue: String) {
+    support::on_channel(&H::new(), broker(), |channel| {
+        let declare = queue::Declare { queue: queue.into(), durable: true, ..Default::default() };
+        let declared = |channel: &Channel, declared: Result<queue::DeclareOk<'static>>| {
+            declared.expect("declared");
+            close(&channel.connection());
+        };
+        channel.queue_declare(declare, declared).expect("open");
+    });
 }
 
 /// Publishes persistent messages, each with its number, a thousand in each turn of the loop.
@@ -169,7 +183,7 @@ fn paused<H: Host>(work: impl FnOnce(&Channel, Services) + 'static) {
     let interval = Duration::from_secs(1);
     let host = H::new();
     let lag = Lag::watch(&host.services());
-    let ((ended, when), begun) = outage::<H, _>("pause", |cue| {
+    let ((ended, when), begun) = outage::<H, _>("pause", |_, cue| {
         let mut parameters = broker();
         parameters.set_heartbeat(Heartbeat::Exactly(1));
         let services = host.services();
