@@ -13,6 +13,10 @@ use crate::error::{Error, Result};
 /// A ring of more places than this is not kept when it is empty.
 const KEEP: usize = 64 * 1024;
 
+/// After so many Returns of what was never published, no more are looked for: each takes a look at
+/// all that is outstanding, and a broker that does so cannot be kept up with.
+const STRANGERS: u32 = 100;
+
 /// Where one publish stands.
 #[derive(Clone, Copy, PartialEq)]
 enum Entry {
@@ -65,6 +69,8 @@ pub(crate) struct Confirms {
     /// The first publish that the next Return can be of: the broker routes them, and returns those
     /// that it cannot route, in the order they were published.
     returns_from: u64,
+    /// How many Returns were of nothing that was published.
+    strangers: u32,
     waiters: Waiters,
 }
 
@@ -78,6 +84,7 @@ impl Confirms {
             outstanding: 0,
             verdict: None,
             returns_from: 1,
+            strangers: 0,
             waiters: Waiters::default(),
         }
     }
@@ -108,11 +115,17 @@ impl Confirms {
     /// Takes note of a message that came back, before its acknowledgement: it is the first mandatory
     /// one that looks so, of those behind the last that came back. Gives its number.
     pub(super) fn returned(&mut self, fingerprint: Fingerprint) -> Option<u64> {
+        if self.strangers >= STRANGERS {
+            return None;
+        }
         let from = self.returns_from.saturating_sub(self.first) as usize;
-        let mut candidates = self.ring.range_mut(from..).enumerate();
-        let (offset, entry) =
-            candidates.find(|(_, entry)| **entry == Entry::Mandatory(fingerprint))?;
-        *entry = Entry::Returned;
+        let mut candidates = self.ring.range(from..);
+        let Some(offset) = candidates.position(|entry| *entry == Entry::Mandatory(fingerprint))
+        else {
+            self.strangers += 1;
+            return None;
+        };
+        self.ring[from + offset] = Entry::Returned;
         let number = self.first + (from + offset) as u64;
         self.returns_from = number + 1;
         Some(number)

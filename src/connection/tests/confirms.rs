@@ -433,3 +433,19 @@ fn an_empty_ring_keeps_no_large_memory_and_counts_on() {
     pair.feed(&ack(100_001, false));
     assert_eq!(pair.happened(), all([100_001], "acked"));
 }
+
+#[test]
+fn a_flood_of_strange_returns_does_not_look_at_all_that_is_outstanding_for_each() {
+    let (mut pair, channel) = Pair::confirming();
+    for _ in 0..100_000 {
+        pair.publish_mandatory(channel, "key", "x").unwrap();
+    }
+    pair.sent();
+    let flood = returned("another key", "x").repeat(2_000);
+    for _ in 0..10 {
+        pair.feed(&flood);
+        assert_eq!(pair.happened().len(), 2_000);
+    }
+    pair.feed(&ack(100_000, true));
+    assert_eq!(pair.happened(), all(1..=100_000, "acked"));
+}

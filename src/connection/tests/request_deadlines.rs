@@ -131,6 +131,19 @@ fn a_late_get_goes_back_to_its_queue_unless_it_needs_no_ack() {
 }
 
 #[test]
+fn a_late_get_is_not_put_back_behind_the_channels_close() {
+    let (mut pair, channel) = limited();
+    pair.get(channel, "get").unwrap();
+    limit(&mut pair, channel, None);
+    pair.close_channel(channel, "bye").unwrap();
+    pair.wait(LIMIT);
+    assert_eq!(pair.happened().len(), 1);
+    pair.sent();
+    pair.feed(&broker::get_ok(1, b"late"));
+    assert_eq!(pair.sent_names(), ["1 channel.close"]);
+}
+
+#[test]
 fn a_late_get_of_nothing_is_absorbed() {
     let (mut pair, channel) = limited();
     pair.get(channel, "get").unwrap();
@@ -285,6 +298,7 @@ fn a_connection_closes_without_what_nobody_waits_for() {
     let second = pair.open_channel();
     limit(&mut pair, second, Some(LIMIT));
     pair.declare(first, "a");
+    pair.declare(second, "b");
     pair.close_channel(second, "bye").unwrap();
     pair.wait(LIMIT / 2);
     pair.close("bye").unwrap();
