@@ -158,6 +158,8 @@ impl LoopCore {
         }
         self.told.set(NOT_TOLD);
         self.read_buffer.set(None);
+        #[cfg(feature = "tls")]
+        drop(self.sealing_space.take());
         // Each is taken out first and dropped after, so that nothing is borrowed meanwhile.
         let remote = self.remote.close();
         let posted = self.posted.take();

@@ -9,11 +9,16 @@ use std::thread;
 
 use haypile::{
     BasicProperties, CertificateError, Channel, Closed, ConnectionParameters, Delivery, Error,
-    ExternalCredentials, HandshakeError, Party, Phase, Result, StreamLost, TlsError, basic, queue,
+    ExternalCredentials, HandshakeError, Party, Phase, Result, StreamLost, TlsError, TlsOptions,
+    basic, queue,
 };
+use rustls::crypto::ring;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::version::TLS12;
+use rustls::{ClientConfig, RootCertStore};
 
 use super::not_secured;
-use super::support::peers::dead_end;
 use super::support::{self, BrokerControl, Host, every_host, on_channel, refused, tls};
 
 every_host!(
@@ -22,6 +27,7 @@ every_host!(
     a_thousand_publishes_fill_records,
     an_authority_that_is_not_trusted,
     a_server_name_that_is_not_in_the_certificate,
+    a_configuration_of_rustls_is_taken,
     a_client_certificate_is_taken,
     a_url_says_it_all,
     a_client_certificate_of_another_authority_is_refused,
@@ -252,6 +258,30 @@ fn a_server_name_that_is_not_in_the_certificate<H: Host>() {
     assert_clean(&on_channel(&H::new(), parameters, done));
 }
 
+fn a_configuration_of_rustls_is_taken<H: Host>() {
+    // The older version alone, which RabbitMQ speaks as well.
+    let mut roots = RootCertStore::empty();
+    let authority = CertificateDer::from_pem_file(tls::file("ca.pem")).unwrap();
+    roots.add(authority).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[&TLS12])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let mut parameters = tls::broker();
+    parameters.set_tls(Some(TlsOptions::with_config(config)));
+    let body: Vec<u8> = (0..1_000_000_u32).map(|at| (at * 7) as u8).collect();
+    let expected = body.clone();
+    let on_message = move |channel: &Channel, delivery: &Delivery<'_>| {
+        assert!(delivery.body() == expected);
+        done(channel);
+    };
+    let ended = on_channel(&H::new(), parameters, |channel| {
+        consuming(channel, on_message, move |channel, queue| publish(channel, &queue, body));
+    });
+    assert_clean(&ended);
+}
+
 fn a_client_certificate_is_taken<H: Host>() {
     assert_clean(&on_channel(&H::new(), certified(), done));
 }
@@ -300,7 +330,10 @@ fn a_client_certificate_logs_in<H: Host>() {
 fn strict_port() -> u16 {
     static PORT: OnceLock<u16> = OnceLock::new();
     *PORT.get_or_init(|| {
-        let port = dead_end().port();
+        // Below those that the system gives to others meanwhile.
+        let mut ports = (0..).map(|step| 20_000 + ((std::process::id() + step) % 12_000) as u16);
+        let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+        let port = ports.find(is_free).unwrap();
         let listen = format!(
             "{{ok, Options}} = application:get_env(rabbit, ssl_options), \
              Strict = lists:keystore(fail_if_no_peer_cert, 1, Options, \

@@ -91,16 +91,19 @@ impl Tls {
         self.early
     }
 
-    /// Moves what has come and is not opened to the front of a buffer; gives its length. `None`:
-    /// that would leave no room for more.
-    fn put_incoming(&mut self, buffer: &mut [u8]) -> Option<usize> {
+    /// Moves what has come and is not opened to the front of a buffer; gives its length.
+    ///
+    /// # Errors
+    /// If that leaves no room for more, which would never be opened then.
+    fn put_incoming(&mut self, buffer: &mut [u8]) -> Result<usize, TlsError> {
         let incoming = mem::take(&mut self.incoming);
         let count = incoming.len();
         if count >= buffer.len() {
-            return None;
+            let endless = TlsError::Protocol("a handshake message without end".into());
+            return Err(self.failed.insert(endless).clone());
         }
         buffer[..count].copy_from_slice(&incoming);
-        Some(count)
+        Ok(count)
     }
 
     /// Opens all that is whole in `sealed`, which begins with what was kept of the last time, into

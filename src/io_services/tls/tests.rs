@@ -321,6 +321,31 @@ fn errors_of_the_handshake_have_their_causes() {
 }
 
 #[test]
+fn a_handshake_message_without_end_is_not_waited_for() {
+    let mut pair = Pair::new(SPACE, rustls::ALL_VERSIONS);
+    // A ServerHello of 60,000 bytes, as it says, each in a record of its own.
+    let begin = [22, 3, 3, 0, 4, 2, 0, 0xEA, 0x60];
+    pair.give_client(&begin).expect("it is believed");
+    let mut sealed = vec![0; SPACE];
+    let error = loop {
+        let kept = match pair.client.put_incoming(&mut sealed) {
+            Ok(kept) => kept,
+            Err(error) => break error,
+        };
+        let more = [22, 3, 3, 0, 1, 0].into_iter().cycle();
+        sealed[kept..].iter_mut().zip(more).for_each(|(byte, next)| *byte = next);
+        let whole = kept + (SPACE - kept) / 6 * 6;
+        let whole = if whole == kept { SPACE } else { whole };
+        if let Err(error) = pair.client.open(&mut sealed[..whole], &mut []).result {
+            break error;
+        }
+    };
+    assert!(matches!(error, TlsError::Protocol(_)), "{error}");
+    pair.client.close();
+    assert!(pair.client.open(&mut [], &mut []).result.is_err());
+}
+
+#[test]
 fn random_bytes_end_in_an_error_or_in_waiting() {
     // A fixed sequence: what fails here fails again.
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;

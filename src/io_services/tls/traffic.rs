@@ -17,10 +17,10 @@ impl Stream {
         if tls.is_finished() {
             return StreamLost::EndOfStream.into();
         }
-        let (plain, sealed) = space.split_at_mut(space.len() / 2 + RECORD);
-        let Some(kept) = tls.put_incoming(sealed) else {
-            let endless = "a handshake message without end".into();
-            return StreamLost::Tls(TlsError::Protocol(endless)).into();
+        let (plain, sealed) = space.split_at_mut((space.len() / 2 + RECORD).min(space.len()));
+        let kept = match tls.put_incoming(sealed) {
+            Ok(kept) => kept,
+            Err(error) => return StreamLost::Tls(error).into(),
         };
         let received = self.receive(&mut sealed[kept..]);
         let opened = tls.open(&mut sealed[..kept + received.count], plain);
