@@ -75,9 +75,11 @@ impl ChannelState {
         }
         let Some(slot) = self.consumers.find(method.consumer_tag.as_bytes()) else {
             log::warn!("dropped a delivery for the unknown consumer {:?}", method.consumer_tag);
+            self.unacked.delivered(method.delivery_tag, false);
             return None;
         };
         let consumer = self.consumers.get_mut(slot)?;
+        self.unacked.delivered(method.delivery_tag, consumer.no_ack);
         if consumer.cancelling {
             if !consumer.no_ack {
                 self.requeue(wire, method.delivery_tag);
@@ -93,6 +95,7 @@ impl ChannelState {
     /// waits is about it. Only a transaction that is being committed must not get it.
     pub(super) fn requeue(&mut self, wire: &mut Wire, delivery_tag: u64) {
         let reject = basic::Reject { delivery_tag, requeue: true };
+        self.unacked.settle(delivery_tag, false);
         if self.is_closing() {
             // With the channel goes all that it has not acknowledged.
         } else if self.requests.awaits::<tx::Commit>() {

@@ -359,7 +359,7 @@ impl Channel {
     /// [`Misuse::ChannelNotOpen`]. A tag that the broker does not know makes it close the channel.
     #[inline]
     pub fn basic_ack(&self, method: basic::Ack) -> Result<()> {
-        self.tell(&method)
+        self.settle(&method, method.delivery_tag, method.multiple)
     }
 
     /// Refuses a delivery, or all up to it (RabbitMQ's basic.nack).
@@ -368,7 +368,7 @@ impl Channel {
     /// [`Misuse::ChannelNotOpen`]. A tag that the broker does not know makes it close the channel.
     #[inline]
     pub fn basic_nack(&self, method: basic::Nack) -> Result<()> {
-        self.tell(&method)
+        self.settle(&method, method.delivery_tag, method.multiple)
     }
 
     /// Refuses a delivery (AMQP basic.reject).
@@ -377,12 +377,12 @@ impl Channel {
     /// [`Misuse::ChannelNotOpen`]. A tag that the broker does not know makes it close the channel.
     #[inline]
     pub fn basic_reject(&self, method: basic::Reject) -> Result<()> {
-        self.tell(&method)
+        self.settle(&method, method.delivery_tag, false)
     }
 
     #[inline]
-    fn tell<M: EncodeMethod>(&self, method: &M) -> Result<()> {
-        Ok(self.work(|channel, wire| channel.tell(wire, method))?)
+    fn settle<M: EncodeMethod>(&self, method: &M, tag: u64, multiple: bool) -> Result<()> {
+        Ok(self.work(|channel, wire| channel.settle(wire, method, tag, multiple))?)
     }
 
     requests! {

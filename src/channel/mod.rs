@@ -14,6 +14,7 @@ mod publish;
 mod remote;
 mod requests;
 mod state;
+mod unacked;
 
 pub use acker::Acker;
 pub(crate) use acker::{Answer, Origin};

@@ -10,6 +10,7 @@ use super::content::{Assembly, Content, ContentMethod};
 use super::message::Body;
 use super::publish::encode_publish;
 use super::requests::{Requests, Undo};
+use super::unacked::Unacked;
 use crate::connection::{Event, Room, Undelivered, Wire};
 use crate::error::{Closed, Error, Misuse, ProtocolError, PublishError};
 use crate::protocol::{
@@ -72,6 +73,7 @@ pub(crate) struct ChannelState {
     pub(super) assembly: Option<Assembly>,
     /// From confirm.select on.
     pub(super) confirms: Option<Box<Confirms>>,
+    pub(super) unacked: Unacked,
     /// What may be unconfirmed.
     pub(super) room: Room,
     /// A publish was refused since too much waits to be sent on the connection.
@@ -99,6 +101,7 @@ impl ChannelState {
             observers: Observers::default(),
             assembly: None,
             confirms: None,
+            unacked: Unacked::default(),
             room: Room::of(usize::MAX),
             wants_room: false,
             published: 0,
@@ -170,6 +173,25 @@ impl ChannelState {
     ) -> Result<(), Misuse> {
         self.ensure_open()?;
         Ok(self.put(wire, method)?)
+    }
+
+    /// Sends an acknowledgement or refusal of a delivery, or with `multiple` of all up to it.
+    #[inline]
+    pub(crate) fn settle<M: EncodeMethod>(
+        &mut self,
+        wire: &mut Wire,
+        method: &M,
+        delivery_tag: u64,
+        multiple: bool,
+    ) -> Result<(), Misuse> {
+        self.tell(wire, method)?;
+        self.unacked.settle(delivery_tag, multiple);
+        Ok(())
+    }
+
+    /// How many deliveries are not settled.
+    pub(crate) fn unacked(&self) -> u64 {
+        self.unacked.len()
     }
 
     #[inline]
@@ -302,6 +324,7 @@ impl ChannelState {
                 wire.events.push_back(Event::Released(Box::new(on_message)));
             }
             Method::Confirm(confirm::Method::SelectOk(_)) => self.confirms_selected(),
+            Method::Basic(basic::Method::RecoverOk(_)) => self.unacked.clear(),
             _ => {}
         }
         let event = match pending.completion {
@@ -336,6 +359,8 @@ impl ChannelState {
             ContentMethod::GetOk(method) => {
                 let ids = (basic::GetOk::CLASS_ID, basic::GetOk::METHOD_ID);
                 let pending = self.requests.complete(ids, wire)?;
+                let no_ack = !matches!(pending.undo, Undo::Requeue);
+                self.unacked.delivered(method.delivery_tag, no_ack);
                 let Some(Completion::Get(callback)) = pending.completion else {
                     match pending.undo {
                         Undo::Requeue => self.requeue(wire, method.delivery_tag),

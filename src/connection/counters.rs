@@ -24,6 +24,9 @@ pub struct Counters {
     pub messages_received: u64,
     /// Messages that [`basic_publish`](crate::Channel::basic_publish) has taken.
     pub messages_published: u64,
+    /// Messages that have come and that the broker waits to see acknowledged or refused. Those of a
+    /// transaction count as such from the call on, though it is rolled back.
+    pub unacked: u64,
     /// Messages published in confirm mode that are not resolved.
     pub unconfirmed: usize,
     /// Bytes that wait to be sent now, those behind requests included: what the

@@ -146,6 +146,7 @@ impl Machine {
             frames_sent: self.wire.frames,
             messages_received: self.wire.received,
             messages_published: self.wire.published,
+            unacked: self.channels.iter().map(ChannelState::unacked).sum(),
             unconfirmed: self.channels.iter().map(ChannelState::unconfirmed).sum(),
             buffered_out: self.wire.backlog(),
             buffered_in: self.wire.incomplete,

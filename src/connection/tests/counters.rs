@@ -63,6 +63,55 @@ fn channels_are_counted_while_they_are_there() {
 }
 
 #[test]
+fn what_is_not_acknowledged_is_counted() {
+    let (mut pair, channel) = Pair::with_channel();
+    pair.consumer(channel, "c", false);
+    pair.consumer(channel, "n", true);
+    let unacked = |pair: &Pair| pair.machine.counters().unacked;
+    let settle = |pair: &mut Pair, delivery_tag, multiple| {
+        let ack = basic::Ack { delivery_tag, multiple };
+        pair.work(channel, |state, wire| state.settle(wire, &ack, delivery_tag, multiple)).unwrap();
+    };
+    for (tag, consumer) in [(1, "c"), (2, "n"), (3, "c"), (4, "c"), (5, "stranger"), (6, "c")] {
+        pair.feed(&broker::deliver(1, consumer, tag, b""));
+    }
+    assert_eq!(unacked(&pair), 5);
+    settle(&mut pair, 3, false);
+    assert_eq!(unacked(&pair), 4);
+    settle(&mut pair, 4, true);
+    assert_eq!(unacked(&pair), 2);
+    // Fetched, and put back since its consumer was cancelled.
+    pair.get(channel, "get").unwrap();
+    let got = basic::GetOk { delivery_tag: 7, ..Default::default() };
+    pair.feed(&[broker::method(1, &got), broker::content(1, b"", 4096)].concat());
+    assert_eq!(unacked(&pair), 3);
+    pair.cancel(channel, "c").unwrap();
+    pair.feed(&broker::deliver(1, "c", 8, b""));
+    assert_eq!(unacked(&pair), 3);
+    pair.feed(&broker::method(1, &basic::CancelOk { consumer_tag: "c".into() }));
+    pair.request(channel, "recover", &basic::Recover { requeue: true }).unwrap();
+    pair.feed(&broker::method(1, &basic::RecoverOk {}));
+    assert_eq!(unacked(&pair), 0);
+}
+
+#[test]
+fn what_is_not_confirmed_is_counted_and_told_at_the_end() {
+    let (mut pair, channel) = Pair::confirming();
+    for _ in 0..5 {
+        pair.publish(channel, "x").unwrap();
+    }
+    pair.sent();
+    assert_eq!(pair.machine.counters().unconfirmed, 5);
+    pair.feed(&broker::method(1, &basic::Ack { delivery_tag: 2, multiple: true }));
+    assert_eq!(pair.machine.counters().unconfirmed, 3);
+    pair.publish(channel, "unsent").unwrap();
+    pair.lose();
+    let undelivered = pair.machine.undelivered();
+    assert_eq!((undelivered.unsent_messages, undelivered.unconfirmed), (1, 4));
+    assert_eq!(pair.machine.counters().unconfirmed, 0, "they are lost");
+}
+
+#[test]
 fn what_never_left_is_counted_at_the_end() {
     let (mut pair, channel) = Pair::with_channel();
     let other = pair.open_channel();
