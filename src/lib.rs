@@ -61,6 +61,9 @@
 //! - **Publishes resolve exactly once**, in confirm mode: see [`Channel::confirm_delivery`].
 //! - **Output leaves by the end of the turn**, all that was made in it by one write; when more than
 //!   64 KiB wait, at once.
+//! - **Memory is bounded in bytes** both ways: [water marks](ConnectionParameters::set_water_marks)
+//!   outward, [`max_message_size`](ConnectionParameters::set_max_message_size) inward. What never left
+//!   is [counted](Connection::undelivered) when a connection ends.
 //! - **A panic** in a callback comes out of [`IOLoop::start`] and loses only that call. On a foreign
 //!   loop it is caught and ends its connection with [`Error::CallbackPanicked`].
 //!

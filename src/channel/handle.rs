@@ -236,6 +236,30 @@ impl Channel {
     ///
     /// # Errors
     /// [`Misuse::ChannelNotOpen`] if the channel has ended already.
+    ///
+    /// ```no_run
+    /// use haypile::{BasicProperties, Channel, PublishError, basic};
+    ///
+    /// /// Publishes what is left, as far as there is room for it.
+    /// fn publish(channel: &Channel, left: &mut Vec<String>) -> Result<(), PublishError> {
+    ///     while let Some(next) = left.last() {
+    ///         let to = basic::Publish { routing_key: "hello".into(), ..Default::default() };
+    ///         match channel.basic_publish(to, &BasicProperties::default(), next) {
+    ///             Ok(_) => drop(left.pop()),
+    ///             Err(PublishError::Full) => return Ok(()), // the callback goes on
+    ///             Err(error) => return Err(error),
+    ///         }
+    ///     }
+    ///     Ok(())
+    /// }
+    ///
+    /// # fn f(channel: &Channel, mut left: Vec<String>) -> haypile::Result<()> {
+    /// publish(channel, &mut left)?;
+    /// channel.add_on_writable_callback(move |channel| {
+    ///     publish(channel, &mut left).expect("the channel is open");
+    /// })
+    /// # }
+    /// ```
     pub fn add_on_writable_callback(
         &self,
         on_writable: impl FnMut(&Channel) + 'static,
@@ -262,9 +286,11 @@ impl Channel {
     ///
     /// # Errors
     /// [`PublishError::Misuse`]: the channel is not open, or a value cannot be encoded.
+    /// [`PublishError::Full`]: too much waits to be sent, see
+    /// [`set_water_marks`](crate::ConnectionParameters::set_water_marks).
     /// [`PublishError::TooManyUnconfirmed`]: see
-    /// [`set_max_unconfirmed`](Self::set_max_unconfirmed). Nothing of the message is sent then. That no such exchange exists is found by the broker later, which
-    /// then closes the channel.
+    /// [`set_max_unconfirmed`](Self::set_max_unconfirmed). Nothing of the message is sent then. That
+    /// no such exchange exists is found by the broker later, which then closes the channel.
     ///
     /// ```no_run
     /// # fn f(channel: &haypile::Channel) -> haypile::Result<()> {

@@ -43,9 +43,10 @@ pub struct Counters {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Undelivered {
-    /// Messages that the socket has not taken to their last byte. The broker has not got them.
+    /// Messages that the socket, or TLS, has not taken to their last byte. The broker has not got them
+    /// whole.
     pub unsent_messages: u64,
-    /// Bytes that the socket has not taken, of messages and of all else.
+    /// Bytes that the socket, or TLS, has not taken, of messages and of all else.
     pub unsent_bytes: u64,
     /// Messages published in [confirm mode](crate::Channel::confirm_delivery) of which the broker has
     /// not said what became of them, those unsent included.
