@@ -96,7 +96,8 @@ impl Peer {
         match (frame.kind, content) {
             (FrameKind::Heartbeat, content) => {
                 assert_eq!((frame.channel, frame.payload), (0, &b""[..]));
-                assert_eq!(self.ends, 0, "a heartbeat after the end");
+                // Who waits for CloseOk still lives.
+                assert!(self.ends < 2, "a heartbeat after CloseOk");
                 assert!(content.is_none());
             }
             (FrameKind::Method, None) => {
