@@ -240,6 +240,19 @@ fn an_address_that_is_silent_is_raced_by_one_of_the_other_family() {
 }
 
 #[test]
+fn those_that_lose_a_race_are_tried_in_their_order_before_those_that_did_not_run() {
+    let mut scene = Scene::new(workflow(&["a"]));
+    scene.resolved(&[1, 2, 3, 4]).wait(millis(500));
+    scene.connected(3, Ok(())).ordered();
+    scene.failed(HandshakeError::NotAmqp { received: "SSH".into() });
+    for n in [1, 2, 4] {
+        assert_eq!(scene.ordered(), [format!("connect {n}")]);
+        scene.connected(n, Err(refused()));
+    }
+    assert_eq!(scene.failures().len(), 4);
+}
+
+#[test]
 fn the_delay_of_the_race_can_be_set() {
     let mut patient = workflow(&["a"]);
     patient.set_connection_attempt_delay(seconds(2)).unwrap();
