@@ -112,7 +112,7 @@ impl Forward {
     /// One that refuses connections, until [`accept`](Self::accept).
     pub fn refusing(broker: &ConnectionParameters) -> Self {
         let broker = (broker.host(), broker.port()).to_socket_addrs().expect("the broker resolves");
-        let idle = bind((Ipv4Addr::LOCALHOST, 0).into());
+        let idle = bind((Ipv4Addr::LOCALHOST, 0).into(), false);
         let address = idle.local_addr().expect("an address").as_socket().expect("an IP address");
         let way = Way { stalled: false, pace: Pace::FULL };
         let state = State {
@@ -153,6 +153,8 @@ impl Forward {
     pub fn accept(&self) {
         let mut state = self.shared.state();
         let Some(socket) = state.idle.take() else { return };
+        // For `refuse`: what it takes then has the port as well, and inherits this.
+        socket.set_reuse_address(true).expect("to reuse");
         socket.listen(128).expect("to listen");
         state.stops_accepting = false;
         let (shared, listener) = (Arc::clone(&self.shared), TcpListener::from(socket));
@@ -163,7 +165,7 @@ impl Forward {
     pub fn refuse(&self) {
         let Some(acceptor) = self.stop_accepting() else { return };
         join(acceptor);
-        self.shared.state().idle = Some(bind(self.address));
+        self.shared.state().idle = Some(bind(self.address, true));
     }
 
     fn stop_accepting(&self) -> Option<JoinHandle<()>> {
@@ -260,10 +262,12 @@ fn join(thread: JoinHandle<()>) {
     }
 }
 
-fn bind(address: SocketAddr) -> Socket {
+/// Takes a port, which nobody shares from then on.
+fn bind(address: SocketAddr, again: bool) -> Socket {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    socket.set_reuse_address(true).expect("to reuse");
+    socket.set_reuse_address(again).expect("to reuse");
     socket.bind(&address.into()).expect("a port");
+    socket.set_reuse_address(false).expect("to keep");
     socket
 }
 

@@ -343,10 +343,13 @@ fn address_of(listener: &Socket) -> SocketAddr {
     address.as_socket().expect("an IP address")
 }
 
-/// An address where nobody listens.
+/// An address where nobody listens, nor ever will: its port stays taken.
 pub fn dead_end() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-    listener.local_addr().expect("an address")
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a port");
+    let address = address_of(&socket);
+    std::mem::forget(socket);
+    address
 }
 
 fn is_hang_up(error: &std::io::Error) -> bool {
