@@ -282,7 +282,10 @@ impl Play<'_> {
                     self.user.mandatory.push(Published { channel: id, routing_key, app_id, size });
                 }
             }
-            Err(PublishError::Full) => self.user.is_full = true,
+            Err(PublishError::Full) => {
+                self.user.is_full = true;
+                self.user.refused += 1;
+            }
             Err(_) => {}
         }
         published.is_ok()

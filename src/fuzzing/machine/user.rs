@@ -78,6 +78,8 @@ pub(super) struct User {
     pub(super) message_max: usize,
     /// A publish was refused since too much waits to be sent, and the user waits to be told.
     pub(super) is_full: bool,
+    /// How often that was, less how often the user was told.
+    pub(super) refused: u32,
     pub(super) mandatory: Vec<Published>,
     /// Of each channel in confirm mode.
     pub(super) confirms: Vec<(ChannelId, Confirms)>,
