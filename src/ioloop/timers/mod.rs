@@ -81,6 +81,8 @@ pub(crate) struct Timers<T> {
     heap: Vec<Node>,
     /// Whether no node tells an earlier deadline than its timer's.
     exact: bool,
+    /// Whether the nodes are in order, as they are while each new timer is the latest.
+    ordered: bool,
     slots: Vec<Slot>,
     /// By slot. Out while a periodic timer is being called.
     values: Vec<Option<T>>,
@@ -114,6 +116,7 @@ impl<T> Default for Timers<T> {
         Self {
             heap: Vec::new(),
             exact: true,
+            ordered: true,
             slots: Vec::new(),
             values: Vec::new(),
             spare: None,
@@ -169,9 +172,11 @@ impl<T> Timers<T> {
             self.few = self.slots.len() / 8;
         }
         let node = Node::new(at, order, slot);
+        let latest = self.heap.last().is_none_or(|&last| last < node);
         self.heap.push(node);
-        // Most new timers are the latest too.
-        if index > 0 && node < self.heap[parent(index)] {
+        if index == 0 {
+            self.ordered = true;
+        } else if !(self.ordered && latest) {
             self.sift_up(index, node);
         }
         self.set_period(slot, period);
@@ -443,19 +448,17 @@ impl<T> Timers<T> {
     /// Moves all that is due at once, if that is a good part of all: then to sort it and to make a
     /// new heap of the rest costs less than to take each out of the old. False: it was not done.
     fn sweep_due(&mut self, now: u64) -> bool {
-        let mut enough = (self.heap.len() / 16).max(ONE_BY_ONE);
-        // Those that are due are at the top, and after a burst fill it.
-        let full = self.heap.get(..=enough).is_some_and(|top| top.iter().all(|n| n.at() <= now));
-        if !full && !self.has_due_below(0, now, &mut enough) {
-            return false;
-        }
-        self.give_up_spare();
         // Of a burst for one deadline, all is due, and in order as it is.
-        let last = self.heap.last().is_none_or(|last| last.at() <= now);
-        if last && self.exact && self.due.is_empty() && self.heap.is_sorted() {
+        let is_burst = self.ordered && self.exact && self.spare.is_none() && self.due.is_empty();
+        if is_burst && self.heap.last().is_some_and(|last| last.at() <= now) {
             std::mem::swap(&mut self.heap, &mut self.due);
             return true;
         }
+        let mut enough = (self.heap.len() / 16).max(ONE_BY_ONE);
+        if !self.has_due_below(0, now, &mut enough) {
+            return false;
+        }
+        self.give_up_spare();
         let (slots, due, exact) = (&self.slots, &mut self.due, self.exact);
         due.reserve(self.heap.len());
         self.heap.retain_mut(|node| {
@@ -510,6 +513,7 @@ impl<T> Timers<T> {
 
     /// Makes a heap of nodes in any order.
     fn heapify(&mut self) {
+        self.ordered = false;
         for (index, node) in self.heap.iter().enumerate() {
             let slot = &mut self.slots[node.slot() as usize];
             slot.index = index as u32;
@@ -522,6 +526,7 @@ impl<T> Timers<T> {
 
     /// Finds a place for `node`, at `index` or nearer to the root.
     fn sift_up(&mut self, mut index: usize, node: Node) {
+        self.ordered = false;
         while index > 0 {
             let parent = parent(index);
             if self.heap[parent] < node {
@@ -535,6 +540,7 @@ impl<T> Timers<T> {
 
     /// Finds a place for `node`, at `index` or farther from the root.
     fn sift_down(&mut self, mut index: usize, node: Node) {
+        self.ordered = false;
         loop {
             let first = children(index).start;
             let least = match self.heap.get(first..first + ARITY) {
