@@ -142,8 +142,7 @@ impl Confirms {
     ) -> Acknowledged {
         let sent = self.last().saturating_sub(unsent);
         let tags = match (delivery_tag, multiple) {
-            // AMQP: "If the multiple field is 1, and the delivery tag is zero, this indicates
-            // acknowledgement of all outstanding messages."
+            // AMQP, basic.ack: with `multiple`, tag 0 means everything outstanding.
             (0, true) => Tags::UpTo(sent),
             (0, false) => return Acknowledged::Unknown,
             (tag, _) if tag > sent => return Acknowledged::Unknown,
