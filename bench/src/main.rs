@@ -1,21 +1,28 @@
 //! Runs haypile and its peers side by side, and says how they compare.
 
+mod amqp;
+mod child;
 mod loops;
+mod outcome;
 
 use std::error::Error;
 use std::process::ExitCode;
 
 const USAGE: &str = "\
 Usage: bench loop [--quick] [--rounds N] [--csv FILE] [--only BENCH,..] [--who NAME,..]
+       bench amqp [--quick] [--rounds N] [--csv FILE] [--only BENCH,..] [--who NAME,..]
 
-Measures event loops, each in a process of its own, in interleaved rounds: haypile, libuv, libev,
-libevent, GLib, calloop, tokio, async-io, and the bare system calls as the floor.
+loop measures event loops, each in a process of its own, in interleaved rounds: haypile, libuv,
+libev, libevent, GLib, calloop, tokio, async-io, and the bare system calls as the floor.
+
+amqp measures AMQP clients so, against a stand-in broker that is written for speed: haypile, lapin,
+amqprs, amiquip, and bytes that were encoded before as the limit.
 
   --quick          few rounds of little work: shows that it runs, not how fast
-  --rounds N       rounds (15; with --quick 3)
-  --csv FILE       writes one row per bench and loop there
+  --rounds N       rounds (15 of loop, 7 of amqp; with --quick 3 and 1)
+  --csv FILE       writes one row per bench and contender there
   --only BENCH,..  only benches whose names start so, such as t1,f2_one_of_8000
-  --who NAME,..    only these loops
+  --who NAME,..    only these loops or clients
 ";
 
 fn main() -> ExitCode {
@@ -23,6 +30,9 @@ fn main() -> ExitCode {
     let done = match arguments.subcommand() {
         Ok(Some(command)) if command == "loop" => loops::main(arguments),
         Ok(Some(command)) if command == "child" => loops::child(arguments),
+        Ok(Some(command)) if command == "amqp" => amqp::main(arguments),
+        Ok(Some(command)) if command == "amqp-broker" => amqp::broker(),
+        Ok(Some(command)) if command == "amqp-child" => amqp::child(arguments),
         Ok(_) if arguments.contains("--help") => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;

@@ -1,21 +1,14 @@
 //! The rounds: every loop once in each, one after the other, each in a process of its own.
 
-use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
-
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use std::process::{Command, Stdio};
 
 use super::UNSUPPORTED;
 use super::measure::Outcome;
 use super::spec::{Job, SPECS, Spec};
 use super::who::{self, FLOOR, FLOOR_AGAIN, Who};
 use crate::Result;
-
-/// A child that takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(120);
+use crate::child::{finish, progress, raise_file_limit};
 
 pub struct Options {
     pub quick: bool,
@@ -132,19 +125,13 @@ fn section(
     Ok(Section { spec, rows, calibration })
 }
 
-fn progress(what: &str) {
-    if std::io::stderr().is_terminal() {
-        eprint!("\r\x1b[K{what}");
-    }
-}
-
 fn measure(one: &Contender, spec: &Spec, quick: bool) -> Result<Outcome, String> {
     let ops = spec.ops(one.who.name, quick)?;
     let (status, output) =
         finish(child(one, spec, ops), spec.job.is_pinned()).map_err(|error| error.to_string())?;
     match status.code() {
         Some(0) => Outcome::parse(&output).ok_or_else(|| format!("said: {output}")),
-        Some(code) if code == UNSUPPORTED.into() => Err("has nothing of the kind".to_owned()),
+        Some(code) if code == i32::from(UNSUPPORTED) => Err("has nothing of the kind".to_owned()),
         _ => Err(format!("failed: {status}")),
     }
 }
@@ -157,42 +144,6 @@ fn child(one: &Contender, spec: &Spec, ops: u64) -> Vec<String> {
     }
     line.extend([spec.job.name().to_owned(), spec.n.to_string(), ops.to_string()]);
     line
-}
-
-fn finish(line: Vec<String>, pinned: bool) -> Result<(ExitStatus, String)> {
-    let everywhere = sched_getaffinity(None)?;
-    if pinned {
-        sched_setaffinity(None, &last_cpu(&everywhere))?;
-    }
-    // It inherits the place.
-    let child = Command::new(&line[0]).args(&line[1..]).stdout(Stdio::piped()).spawn();
-    sched_setaffinity(None, &everywhere)?;
-    let mut child = child?;
-    let start = Instant::now();
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
-        if start.elapsed() > PATIENCE {
-            child.kill()?;
-            child.wait()?;
-            return Err(format!("hung for {} s", PATIENCE.as_secs()).into());
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    };
-    let mut output = String::new();
-    if let Some(mut stdout) = child.stdout {
-        stdout.read_to_string(&mut output)?;
-    }
-    Ok((status, output))
-}
-
-fn last_cpu(allowed: &CpuSet) -> CpuSet {
-    let mut last = CpuSet::new();
-    if let Some(cpu) = (0..CpuSet::MAX_CPU).rev().find(|&cpu| allowed.is_set(cpu)) {
-        last.set(cpu);
-    }
-    last
 }
 
 /// The same work in every round of every bench, to tell a noisy one.
@@ -228,9 +179,4 @@ fn total(file: &Path) -> Option<f64> {
     let text = std::fs::read_to_string(file).ok()?;
     let line = text.lines().find(|line| line.ends_with(" total"))?;
     line.split_whitespace().nth(3)?.parse().ok()
-}
-
-fn raise_file_limit() -> Result<()> {
-    let limit = getrlimit(Resource::Nofile);
-    Ok(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?)
 }
