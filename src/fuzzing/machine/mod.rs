@@ -357,7 +357,7 @@ impl<'d> Play<'d> {
     fn answer(&mut self) {
         self.write(usize::MAX);
         let index = usize::from(self.script.octet()) % self.peer.asked.len().clamp(1, 4);
-        let Some(asked) = self.peer.asked.remove(index) else { return };
+        let Some(asked) = self.peer.take_asked(index) else { return };
         match asked.message() {
             Some((number, get_ok)) if self.script.flag() => self.receive_message(number, &get_ok),
             _ => self.receive(&asked.answer()),

@@ -128,6 +128,13 @@ impl Peer {
         }
     }
 
+    /// Takes a request to answer: of its channel the first, whichever of that was meant.
+    pub(super) fn take_asked(&mut self, index: usize) -> Option<Asked> {
+        let channel = self.asked.get(index)?.channel;
+        let first = self.asked.iter().position(|asked| asked.channel == channel)?;
+        self.asked.remove(first)
+    }
+
     /// The user has asked for this to be sent. A message's size, or 0.
     pub(super) fn will_come(&mut self, channel: u16, ids: Ids, size: u64) {
         self.expected.entry(channel).or_default().push_back((ids, size));
