@@ -71,7 +71,7 @@ impl Bench {
         while self.count.get() < self.work.messages {
             match self.send(channel, "sink") {
                 Ok(_) => self.count.set(self.count.get() + 1),
-                Err(PublishError::Full { .. } | PublishError::TooManyUnconfirmed { .. }) => return,
+                Err(PublishError::Full | PublishError::TooManyUnconfirmed { .. }) => return,
                 Err(error) => panic!("{error}"),
             }
         }
@@ -102,7 +102,8 @@ impl Bench {
         if ack {
             let prefetch_count = u16::try_from(self.work.window).unwrap_or(u16::MAX);
             let qos = basic::Qos { prefetch_count, ..Default::default() };
-            channel.basic_qos(qos, |_, set| drop(set.expect("a prefetch"))).expect("it is open");
+            let on_set = |_: &Channel, set: haypile::Result<_>| assert!(set.is_ok(), "{set:?}");
+            channel.basic_qos(qos, on_set).expect("it is open");
         }
         self.begin();
         let queue = self.work.flood();
