@@ -50,7 +50,9 @@ impl ConnectionParameters {
     /// acknowledgements are never refused, for they are small and a program makes no more of them
     /// than it gets answers and deliveries; one that makes them without end is not bounded by this.
     ///
-    /// `usize::MAX` as the high mark is no bound.
+    /// `usize::MAX` as the high mark is no bound. Output is written at the end of the loop's turn, or
+    /// at once where 64 KiB wait: a high mark below that refuses within a turn what the socket might
+    /// have taken.
     ///
     /// # Errors
     /// If `low` is not less than `high`.
