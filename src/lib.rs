@@ -79,10 +79,13 @@
 //!
 //! - `tls`, on by default: `amqps`, by rustls with ring. Nothing of it is in a connection without.
 //! - `tokio`: `TokioConnection`, on a `LocalSet`.
+//! - `conformance`: the suite for whoever writes an adapter, in `conformance`.
 #![warn(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 mod adapters;
 mod channel;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod connection;
 mod error;
 #[cfg(any(test, fuzzing))]

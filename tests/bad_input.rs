@@ -306,7 +306,7 @@ fn an_error_that_no_callback_takes_is_logged_or_returned<H: Host>() {
     let host = H::new();
     let connection = host.connect(parameters_of(dead_end()), ConnectionCallbacks::new()).into();
     stop_once_closed(connection, host.stopper());
-    let ended = host.try_run();
+    let ended = host.run_until_stopped();
     let lines = logs::take();
     let logged = lines.iter().filter(|line| line.contains("ERROR: cannot connect to"));
     if H::UNWINDS {

@@ -12,6 +12,7 @@ use haypile::{
     BasicProperties, Channel, Confirm, ConnectionCallbacks, Delivery, Result, Services, basic,
     queue,
 };
+use support::hosts::ConformanceHost;
 use support::peers::{Peer, Wire, dead_end, delivery, message, method_bytes, parameters_of};
 use support::{Host, Log};
 

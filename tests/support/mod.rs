@@ -2,11 +2,8 @@
 #![allow(dead_code, unused_imports, unused_macros, reason = "each test binary uses a part of it")]
 
 pub mod control;
-pub mod forward;
 pub mod hosts;
-pub mod lag;
 pub mod logs;
-pub mod peers;
 #[cfg(feature = "tls")]
 pub mod tls;
 
@@ -15,14 +12,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use haypile::{
-    BaseConnection, BasicProperties, Body, Channel, Connection, ConnectionCallbacks,
-    ConnectionParameters, Error, Result, basic, queue,
+    BaseConnection, Channel, Connection, ConnectionCallbacks, ConnectionParameters, Error, Result,
+    queue,
 };
 
 pub use control::BrokerControl;
+pub use haypile::conformance::tools::lag::Lag;
+pub use haypile::conformance::tools::{forward, peers, publish};
 pub use hosts::Host;
 pub(crate) use hosts::every_host;
-pub use lag::Lag;
 
 /// The broker that `scripts/with-broker` has started.
 pub fn broker() -> ConnectionParameters {
@@ -64,12 +62,6 @@ pub fn with_queue(channel: &Channel, then: impl FnOnce(&Channel, String) + 'stat
         then(channel, declared.expect("the queue is declared").queue.to_string());
     };
     channel.queue_declare(declare, declared).expect("the channel is open");
-}
-
-/// Publishes to a queue.
-pub fn publish<'b>(channel: &Channel, queue: &str, body: impl Into<Body<'b>>) {
-    let to = basic::Publish { routing_key: queue.into(), ..Default::default() };
-    channel.basic_publish(to, &BasicProperties::default(), body).expect("the channel is open");
 }
 
 /// Connects to what must refuse, and gives the error that `on_open_error` was told.

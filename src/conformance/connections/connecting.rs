@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use haypile::{ConnectError, Connection, Error, HandshakeError, Phase, Result};
+use crate::{ConnectError, Connection, Error, HandshakeError, Phase, Result};
 
-use crate::stage::{Stage, assert_closed, close, open_channel};
-use crate::support::forward::{Forward, Toward, Verdict, is_method};
-use crate::support::peers;
+use crate::conformance::stage::{Stage, assert_closed, close, open_channel};
+use crate::conformance::tools::forward::{Forward, Toward, Verdict, is_method};
+use crate::conformance::tools::peers;
 
-pub fn opens_a_channel_and_closes(stage: &Stage) {
+pub(in crate::conformance) fn opens_a_channel_and_closes(stage: &Stage) {
     let ended = stage.session(stage.broker(), |connection| {
         assert!(connection.is_open());
         open_channel(connection, |channel| close(&channel.connection()));
@@ -18,13 +18,13 @@ pub fn opens_a_channel_and_closes(stage: &Stage) {
     assert_closed(ended);
 }
 
-pub fn close_at_once_aborts(stage: &Stage) {
+pub(in crate::conformance) fn close_at_once_aborts(stage: &Stage) {
     let failure = stage.failure(stage.broker(), close);
     assert_eq!(failure, ConnectError::Aborted.into());
 }
 
 /// In each of its phases: the broker's answer is withheld, and `close` called instead.
-pub fn close_in_the_handshake_aborts(stage: &Stage) {
+pub(in crate::conformance) fn close_in_the_handshake_aborts(stage: &Stage) {
     for answer in ["connection.start", "connection.tune", "connection.open-ok"] {
         let forward = Forward::to(&stage.broker());
         let withheld = Arc::new(AtomicBool::new(false));
@@ -45,7 +45,7 @@ pub fn close_in_the_handshake_aborts(stage: &Stage) {
 }
 
 /// pika's waits for a broker, with a limit that nothing can keep; here nobody answers.
-pub fn the_socket_timeout_ends_a_connect(stage: &Stage) {
+pub(in crate::conformance) fn the_socket_timeout_ends_a_connect(stage: &Stage) {
     let mut parameters = peers::parameters_of(peers::silent());
     parameters.set_socket_timeout(Some(Duration::from_millis(20))).expect("not zero");
     let failure = stage.failure(parameters, |_| ());
@@ -57,7 +57,7 @@ pub fn the_socket_timeout_ends_a_connect(stage: &Stage) {
 }
 
 /// pika's has a limit that no broker can keep; here the broker is not let answer.
-pub fn the_stack_timeout_ends_a_handshake(stage: &Stage) {
+pub(in crate::conformance) fn the_stack_timeout_ends_a_handshake(stage: &Stage) {
     let forward = Forward::to(&stage.broker());
     forward.stall(Toward::Client);
     let mut parameters = forward.parameters(stage.broker());
@@ -68,7 +68,7 @@ pub fn the_stack_timeout_ends_a_handshake(stage: &Stage) {
     assert_eq!(failure, HandshakeError::TimedOut { phase: Phase::Protocol, limit }.into());
 }
 
-pub fn an_unknown_virtual_host_is_denied(stage: &Stage) {
+pub(in crate::conformance) fn an_unknown_virtual_host_is_denied(stage: &Stage) {
     let mut parameters = stage.broker();
     parameters.set_virtual_host("no-such-virtual-host").expect("short");
     let failure = stage.failure(parameters, |_| ());
@@ -78,7 +78,7 @@ pub fn an_unknown_virtual_host_is_denied(stage: &Stage) {
     assert_eq!(virtual_host, "no-such-virtual-host");
 }
 
-pub fn update_secret_is_answered(stage: &Stage) {
+pub(in crate::conformance) fn update_secret_is_answered(stage: &Stage) {
     let ended = stage.session(stage.broker(), |connection| {
         let updated = |connection: &Connection, updated: Result<()>| {
             updated.expect("the broker takes any");

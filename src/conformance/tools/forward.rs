@@ -8,8 +8,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use haypile::ConnectionParameters;
-use haypile::protocol::{Frame, FrameKind, Method, PROTOCOL_HEADER};
+use crate::ConnectionParameters;
+use crate::protocol::{Frame, FrameKind, Method, PROTOCOL_HEADER};
 use socket2::{Domain, SockRef, Socket, Type};
 
 /// How often one who writes to a socket that takes nothing looks whether he still should.
@@ -199,7 +199,7 @@ impl Forward {
             if way != toward {
                 return Verdict::Pass;
             }
-            let size = frame.payload.len() + haypile::protocol::FRAME_OVERHEAD;
+            let size = frame.payload.len() + crate::protocol::FRAME_OVERHEAD;
             if size > left {
                 return Verdict::End(end, left);
             }

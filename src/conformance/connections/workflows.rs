@@ -5,14 +5,14 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
-use haypile::{
+use crate::{
     ConnectError, ConnectFailure, Connection, ConnectionParameters, ConnectionWorkflow, Error,
     HandshakeError, Phase,
 };
 
-use crate::stage::{Stage, assert_closed, close};
-use crate::support::forward::{End, Forward, Toward, Verdict, is_method};
-use crate::support::peers;
+use crate::conformance::stage::{Stage, assert_closed, close};
+use crate::conformance::tools::forward::{End, Forward, Toward, Verdict, is_method};
+use crate::conformance::tools::peers;
 
 /// So short that no scenario waits for it, so long that one that does not come is seen.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -21,13 +21,13 @@ fn dead() -> ConnectionParameters {
     peers::parameters_of(peers::dead_end())
 }
 
-pub fn of_one_host(stage: &Stage) {
+pub(in crate::conformance) fn of_one_host(stage: &Stage) {
     let workflow = ConnectionWorkflow::from(vec![stage.broker()]);
     assert_closed(stage.session(workflow, close));
 }
 
 /// pika's gives a workflow object of its own; here one has settings of its own.
-pub fn with_settings_of_its_own(stage: &Stage) {
+pub(in crate::conformance) fn with_settings_of_its_own(stage: &Stage) {
     let mut workflow = ConnectionWorkflow::from(vec![dead(), stage.broker()]);
     workflow
         .set_connection_attempts(2)
@@ -39,13 +39,13 @@ pub fn with_settings_of_its_own(stage: &Stage) {
     assert_closed(stage.session(workflow, close));
 }
 
-pub fn a_dead_host_leads_to_the_next(stage: &Stage) {
+pub(in crate::conformance) fn a_dead_host_leads_to_the_next(stage: &Stage) {
     assert_closed(stage.session(vec![dead(), stage.broker()], close));
 }
 
 /// The first host refuses in the first cycle only, the second one never gets through its handshake.
 /// The next cycle begins with the first again: the second is tried once.
-pub fn a_cycle_that_failed_is_followed_by_another(stage: &Stage) {
+pub(in crate::conformance) fn a_cycle_that_failed_is_followed_by_another(stage: &Stage) {
     let first = Arc::new(Forward::refusing(&stage.broker()));
     let second = Forward::to(&stage.broker());
     let revived = Arc::clone(&first);
@@ -76,7 +76,7 @@ fn assert_refused(failure: &ConnectFailure, host: &ConnectionParameters) {
     assert_eq!((failure.host.as_str(), failure.port), (host.host(), host.port()));
 }
 
-pub fn hosts_that_refuse_are_each_told(stage: &Stage) {
+pub(in crate::conformance) fn hosts_that_refuse_are_each_told(stage: &Stage) {
     let hosts = [dead(), dead()];
     let mut workflow = ConnectionWorkflow::from(hosts.to_vec());
     workflow.set_connection_attempts(2).expect("not 0").set_retry_delay(PAUSE);
@@ -88,7 +88,7 @@ pub fn hosts_that_refuse_are_each_told(stage: &Stage) {
     }
 }
 
-pub fn a_handshake_that_times_out_is_told(stage: &Stage) {
+pub(in crate::conformance) fn a_handshake_that_times_out_is_told(stage: &Stage) {
     let forward = Forward::to(&stage.broker());
     forward.stall(Toward::Client);
     let (mut silent, dead) = (forward.parameters(stage.broker()), dead());
@@ -101,13 +101,13 @@ pub fn a_handshake_that_times_out_is_told(stage: &Stage) {
     assert_refused(second, &dead);
 }
 
-pub fn close_at_once_aborts_a_workflow(stage: &Stage) {
+pub(in crate::conformance) fn close_at_once_aborts_a_workflow(stage: &Stage) {
     let failure = stage.failure(vec![dead(), stage.broker()], close);
     assert_eq!(failure, ConnectError::Aborted.into());
 }
 
 /// While it connects, and in the pause between two cycles.
-pub fn close_from_the_loop_aborts_a_workflow(stage: &Stage) {
+pub(in crate::conformance) fn close_from_the_loop_aborts_a_workflow(stage: &Stage) {
     let hour = Duration::from_secs(3600);
     let connecting = ConnectionWorkflow::from(peers::parameters_of(peers::silent()));
     let mut pausing = ConnectionWorkflow::from(dead());

@@ -3,16 +3,16 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use haypile::{
+use crate::{
     Channel, Closed, Confirm, Error, Party, PublishOutcome, Result, ShortStr, exchange, queue,
 };
 
-use crate::queues::own_queue;
-use crate::stage::{Stage, assert_closed, assert_refused, close};
-use crate::support::publish;
+use super::queues::own_queue;
+use crate::conformance::stage::{Stage, assert_closed, assert_refused, close};
+use crate::conformance::tools::publish;
 
 /// pika's ends when the broker has agreed; here it also confirms.
-pub fn confirm_mode_confirms(stage: &Stage) {
+pub(in crate::conformance) fn confirm_mode_confirms(stage: &Stage) {
     let selected = Rc::new(Cell::new(false));
     let select = Rc::clone(&selected);
     let ended = stage.on_channel(move |channel| {
@@ -33,7 +33,7 @@ pub fn confirm_mode_confirms(stage: &Stage) {
 
 /// pika's has a declare that waits for no reply between two that do. Here every request has a
 /// reply: what has none is a publish and an acknowledgement.
-pub fn what_has_no_reply_stalls_no_request(stage: &Stage) {
+pub(in crate::conformance) fn what_has_no_reply_stalls_no_request(stage: &Stage) {
     let ended = stage.on_channel(|channel| {
         let name = Stage::unique("exchange");
         let declare = || exchange::Declare {
@@ -53,7 +53,7 @@ pub fn what_has_no_reply_stalls_no_request(stage: &Stage) {
             }
         };
         channel.exchange_declare(declare(), reply(1, false)).expect("open");
-        let to = haypile::basic::Publish { exchange: name.as_str().into(), ..Default::default() };
+        let to = crate::basic::Publish { exchange: name.as_str().into(), ..Default::default() };
         channel.basic_publish(to, &Default::default(), "to nobody").expect("open");
         channel.exchange_declare(declare(), reply(2, true)).expect("open");
     });
@@ -62,7 +62,7 @@ pub fn what_has_no_reply_stalls_no_request(stage: &Stage) {
 
 /// 99 requests that are waiting behind one that fails, and a `close` behind them: each is told,
 /// in order, and the channel has ended for the broker's reason.
-pub fn close_behind_requests_that_fail_does_not_hang(stage: &Stage) {
+pub(in crate::conformance) fn close_behind_requests_that_fail_does_not_hang(stage: &Stage) {
     const REQUESTS: usize = 99;
     let failed = Rc::new(RefCell::new(Vec::new()));
     let fail = Rc::clone(&failed);
@@ -96,7 +96,7 @@ pub fn close_behind_requests_that_fail_does_not_hang(stage: &Stage) {
     }
 }
 
-pub fn close_lets_requests_be_answered(stage: &Stage) {
+pub(in crate::conformance) fn close_lets_requests_be_answered(stage: &Stage) {
     let answered = Rc::new(Cell::new(0));
     let answer = Rc::clone(&answered);
     let ended = stage.on_channel(move |channel| {

@@ -1,99 +1,77 @@
 //! What a scenario has to work with: a loop with its adapter, and a broker.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use haypile::{
+use crate::{
     Channel, Closed, Connection, ConnectionCallbacks, ConnectionParameters, ConnectionWorkflow,
     Error, Party, Result, Services,
 };
 
-use crate::support::Host;
-
-/// A loop and its adapter, to be put through the suite. A new one for each scenario.
-pub trait Adapter {
-    /// What connections run on.
-    fn services(&self) -> Services;
-
-    /// Runs the loop until it is stopped. It can be run again.
-    ///
-    /// # Errors
-    /// That of a connection that nobody was told of, from a loop that returns such.
-    fn run(&self) -> Result<()>;
-
-    /// What makes `run` return, called in a callback; called before, it makes the next `run` return
-    /// without running anything.
-    fn stopper(&self) -> Rc<dyn Fn()>;
-}
-
-impl<H: Host> Adapter for H {
-    fn services(&self) -> Services {
-        Host::services(self)
-    }
-
-    fn run(&self) -> Result<()> {
-        self.try_run()
-    }
-
-    fn stopper(&self) -> Rc<dyn Fn()> {
-        Host::stopper(self)
-    }
-}
+use super::Host;
 
 /// How a connection ended, once it has.
 type Ended = Rc<RefCell<Option<Error>>>;
 
-pub struct Stage {
-    adapter: Box<dyn Adapter>,
-    broker: ConnectionParameters,
-    /// The first panic that a loop that goes on has caught.
+/// A loop under test, and what is around it.
+pub(super) struct Stage {
+    host: Box<dyn Host>,
+    /// Whether the loop was asked to stop since it last ran.
+    stopped: Rc<Cell<bool>>,
+    /// The first panic that the loop has caught.
     panic: Rc<RefCell<Option<String>>>,
 }
 
 impl Stage {
-    pub fn new(adapter: Box<dyn Adapter>, broker: ConnectionParameters) -> Self {
-        let panic = Rc::new(RefCell::new(None));
-        let (first, stop) = (Rc::clone(&panic), adapter.stopper());
-        adapter.services().core().set_on_panic(move |message| {
+    pub(super) fn new(host: Box<dyn Host>) -> Self {
+        let stage = Self { host, stopped: Rc::default(), panic: Rc::default() };
+        let (first, stop) = (Rc::clone(&stage.panic), stage.stopper());
+        stage.services().core().set_on_panic(move |message| {
             first.borrow_mut().get_or_insert_with(|| message.to_owned());
             stop();
         });
-        Self { adapter, broker, panic }
+        stage
     }
 
     /// A name that nobody else has on the broker.
-    pub fn unique(what: &str) -> String {
+    pub(super) fn unique(what: &str) -> String {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         format!("haypile-conformance-{what}-{}-{number}", std::process::id())
     }
 
     /// How to connect to the broker.
-    pub fn broker(&self) -> ConnectionParameters {
-        self.broker.clone()
+    pub(super) fn broker(&self) -> ConnectionParameters {
+        let url = std::env::var("AMQP_URL").expect("AMQP_URL must name a RabbitMQ to test against");
+        url.parse().expect("AMQP_URL is a URL")
     }
 
-    pub fn services(&self) -> Services {
-        self.adapter.services()
+    pub(super) fn services(&self) -> Services {
+        self.host.services()
     }
 
-    pub fn stopper(&self) -> Rc<dyn Fn()> {
-        self.adapter.stopper()
+    pub(super) fn stopper(&self) -> Rc<dyn Fn()> {
+        let (stop, stopped) = (self.host.stopper(), Rc::clone(&self.stopped));
+        Rc::new(move || {
+            stopped.set(true);
+            stop();
+        })
     }
 
     /// Runs the loop until it is stopped. What failed in a callback fails here.
-    pub fn run(&self) {
-        let ran = self.adapter.run();
+    pub(super) fn run(&self) {
+        let ran = self.host.run_until_stopped();
         if let Some(message) = self.panic.take() {
             panic!("a panic has come to the loop: {message}");
         }
         ran.expect("an error that no callback took");
+        assert!(self.stopped.take(), "the loop has returned, and nobody had stopped it");
     }
 
     /// Connects, and runs the loop until the connection has ended. Gives the reason.
-    pub fn session(
+    pub(super) fn session(
         &self,
         workflow: impl Into<ConnectionWorkflow>,
         on_open: impl FnOnce(&Connection) + 'static,
@@ -109,13 +87,13 @@ impl Stage {
     }
 
     /// The same, with a channel.
-    pub fn on_channel(&self, scenario: impl FnOnce(&Channel) + 'static) -> Error {
+    pub(super) fn on_channel(&self, scenario: impl FnOnce(&Channel) + 'static) -> Error {
         self.session(self.broker(), |connection| open_channel(connection, scenario))
     }
 
     /// Starts to connect, lets `begun` work on that, and runs the loop until the connection has
     /// failed. Gives the reason.
-    pub fn failure(
+    pub(super) fn failure(
         &self,
         workflow: impl Into<ConnectionWorkflow>,
         begun: impl FnOnce(&Connection),
@@ -132,7 +110,7 @@ impl Stage {
     }
 
     /// Calls `then` from the loop, once `test` holds, which another thread sees to.
-    pub fn when(&self, test: impl Fn() -> bool + 'static, then: impl FnOnce() + 'static) {
+    pub(super) fn when(&self, test: impl Fn() -> bool + 'static, then: impl FnOnce() + 'static) {
         fn look(
             services: &Services,
             test: impl Fn() -> bool + 'static,
@@ -163,7 +141,7 @@ impl Stage {
     }
 }
 
-pub fn open_channel(connection: &Connection, scenario: impl FnOnce(&Channel) + 'static) {
+pub(super) fn open_channel(connection: &Connection, scenario: impl FnOnce(&Channel) + 'static) {
     let opened = |channel: &Channel, opened: Result<()>| {
         opened.expect("the channel opens");
         assert!(channel.is_open());
@@ -173,19 +151,19 @@ pub fn open_channel(connection: &Connection, scenario: impl FnOnce(&Channel) + '
 }
 
 /// Ends a scenario in order.
-pub fn close(connection: &Connection) {
+pub(super) fn close(connection: &Connection) {
     connection.close(200, "Normal shutdown").expect("it is open");
 }
 
 /// Checks that a connection was ended by [`close`].
-pub fn assert_closed(ended: Error) {
+pub(super) fn assert_closed(ended: Error) {
     let (by, reply_text) = (Party::Client, "Normal shutdown".to_owned());
     let closed = Closed { by, reply_code: 200, reply_text, cause: (0, 0) };
     assert_eq!(ended, Error::ConnectionClosed(closed));
 }
 
 /// Checks that the broker has closed a channel with that code, for a method of that id.
-pub fn assert_refused(error: &Error, reply_code: u16, method: (u16, u16)) {
+pub(super) fn assert_refused(error: &Error, reply_code: u16, method: (u16, u16)) {
     let Error::ChannelClosed(closed) = error else { panic!("the broker closes: {error}") };
     assert_eq!((closed.by, closed.reply_code, closed.cause), (Party::Broker, reply_code, method));
 }

@@ -1,8 +1,8 @@
 //! Exchanges.
 
-use haypile::{Channel, Result, exchange};
+use crate::{Channel, Result, exchange};
 
-use crate::stage::{Stage, assert_closed, assert_refused, close};
+use crate::conformance::stage::{Stage, assert_closed, assert_refused, close};
 
 /// Declares an exchange, and goes on with its name.
 fn declare(
@@ -34,7 +34,7 @@ fn delete(channel: &Channel, name: &str, then: impl FnOnce(&Channel) + 'static) 
     channel.exchange_delete(delete, deleted).expect("the channel is open");
 }
 
-pub fn declare_and_delete_an_exchange(stage: &Stage) {
+pub(in crate::conformance) fn declare_and_delete_an_exchange(stage: &Stage) {
     let ended = stage.on_channel(|channel| {
         declare(channel, Stage::unique("exchange"), "direct", |channel, declared| {
             let name = declared.expect("the exchange is declared");
@@ -44,7 +44,7 @@ pub fn declare_and_delete_an_exchange(stage: &Stage) {
     assert_closed(ended);
 }
 
-pub fn an_exchange_declared_differently_closes_the_channel(stage: &Stage) {
+pub(in crate::conformance) fn an_exchange_declared_differently_closes_the_channel(stage: &Stage) {
     let ended = stage.on_channel(|channel| {
         declare(channel, Stage::unique("exchange"), "direct", |channel, declared| {
             let name = declared.expect("the exchange is declared");
@@ -52,7 +52,7 @@ pub fn an_exchange_declared_differently_closes_the_channel(stage: &Stage) {
             let closed = move |channel: &Channel, reason| {
                 assert_refused(&reason, 406, (40, 10));
                 // The connection lives, and takes away what was declared.
-                crate::stage::open_channel(&channel.connection(), move |channel| {
+                crate::conformance::stage::open_channel(&channel.connection(), move |channel| {
                     delete(channel, &left, |channel| close(&channel.connection()));
                 });
             };

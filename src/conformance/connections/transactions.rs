@@ -1,11 +1,11 @@
 //! Transactions.
 
-use haypile::{Channel, Error, Result, tx};
+use crate::{Channel, Error, Result, tx};
 
-use crate::consuming::get;
-use crate::queues::own_queue;
-use crate::stage::{Stage, assert_closed, assert_refused, close};
-use crate::support::publish;
+use super::consuming::get;
+use super::queues::own_queue;
+use crate::conformance::stage::{Stage, assert_closed, assert_refused, close};
+use crate::conformance::tools::publish;
 
 fn selected(channel: &Channel, then: impl FnOnce(&Channel) + 'static) {
     let selected = |channel: &Channel, selected: Result<tx::SelectOk>| {
@@ -15,12 +15,12 @@ fn selected(channel: &Channel, then: impl FnOnce(&Channel) + 'static) {
     channel.tx_select(tx::Select, selected).expect("the channel is open");
 }
 
-pub fn select_begins_a_transaction(stage: &Stage) {
+pub(in crate::conformance) fn select_begins_a_transaction(stage: &Stage) {
     let ended = stage.on_channel(|channel| selected(channel, |c| close(&c.connection())));
     assert_closed(ended);
 }
 
-pub fn commit_publishes(stage: &Stage) {
+pub(in crate::conformance) fn commit_publishes(stage: &Stage) {
     let ended = stage.on_channel(|channel| {
         selected(channel, |channel| {
             own_queue(channel, "", |channel, queue| {
@@ -39,7 +39,7 @@ pub fn commit_publishes(stage: &Stage) {
     assert_closed(ended);
 }
 
-pub fn rollback_publishes_nothing(stage: &Stage) {
+pub(in crate::conformance) fn rollback_publishes_nothing(stage: &Stage) {
     let ended = stage.on_channel(|channel| {
         selected(channel, |channel| {
             own_queue(channel, "", |channel, queue| {
@@ -58,13 +58,13 @@ pub fn rollback_publishes_nothing(stage: &Stage) {
     assert_closed(ended);
 }
 
-pub fn commit_without_select_closes_the_channel(stage: &Stage) {
+pub(in crate::conformance) fn commit_without_select_closes_the_channel(stage: &Stage) {
     without_select(stage, (90, 20), |channel, refused| {
         channel.tx_commit(tx::Commit, |_, done| refused(done.map(drop))).expect("open");
     });
 }
 
-pub fn rollback_without_select_closes_the_channel(stage: &Stage) {
+pub(in crate::conformance) fn rollback_without_select_closes_the_channel(stage: &Stage) {
     without_select(stage, (90, 30), |channel, refused| {
         channel.tx_rollback(tx::Rollback, |_, done| refused(done.map(drop))).expect("open");
     });

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use haypile::{Services, TimerId};
+use crate::{Services, TimerId};
 
 const PERIOD: Duration = Duration::from_millis(10);
 

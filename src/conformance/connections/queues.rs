@@ -1,12 +1,16 @@
 //! Queues.
 
-use haypile::{Channel, Result, queue};
+use crate::{Channel, Result, queue};
 
-use crate::stage::{Stage, assert_closed, assert_refused, close};
+use crate::conformance::stage::{Stage, assert_closed, assert_refused, close};
 
 /// Declares a queue of this connection's own, and goes on with its name: the broker's if `name` is
 /// empty.
-pub fn own_queue(channel: &Channel, name: &str, then: impl FnOnce(&Channel, String) + 'static) {
+pub(in crate::conformance) fn own_queue(
+    channel: &Channel,
+    name: &str,
+    then: impl FnOnce(&Channel, String) + 'static,
+) {
     let declare = queue::Declare { queue: name.into(), exclusive: true, ..Default::default() };
     let name = name.to_owned();
     let declared = move |channel: &Channel, declared: Result<queue::DeclareOk<'static>>| {
@@ -32,15 +36,15 @@ fn declare_and_delete(stage: &Stage, name: String) {
     assert_closed(ended);
 }
 
-pub fn declare_and_delete_an_unnamed_queue(stage: &Stage) {
+pub(in crate::conformance) fn declare_and_delete_an_unnamed_queue(stage: &Stage) {
     declare_and_delete(stage, String::new());
 }
 
-pub fn declare_and_delete_a_named_queue(stage: &Stage) {
+pub(in crate::conformance) fn declare_and_delete_a_named_queue(stage: &Stage) {
     declare_and_delete(stage, Stage::unique("queue"));
 }
 
-pub fn a_queue_declared_differently_closes_the_channel(stage: &Stage) {
+pub(in crate::conformance) fn a_queue_declared_differently_closes_the_channel(stage: &Stage) {
     let ended = stage.on_channel(|channel| {
         let name = Stage::unique("queue");
         own_queue(channel, &name, |channel, name| {

@@ -11,7 +11,7 @@ use libtest_mimic::Failed;
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// Runs a scenario in a thread of its name. One that does not end is left alone with it.
-pub fn run(name: &str, scenario: impl FnOnce() + Send + 'static) -> Result<(), Failed> {
+pub(super) fn run(name: &str, scenario: impl FnOnce() + Send + 'static) -> Result<(), Failed> {
     let (tell, told) = mpsc::channel();
     let body = move || {
         let outcome = catch_unwind(AssertUnwindSafe(scenario));

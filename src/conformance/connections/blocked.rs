@@ -4,12 +4,12 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use haypile::protocol::connection::{Blocked, Unblocked};
-use haypile::{Connection, Error, ShortStr};
+use crate::protocol::connection::{Blocked, Unblocked};
+use crate::{Connection, Error, ShortStr};
 
-use crate::stage::{Stage, assert_closed, close};
-use crate::support::forward::{Forward, Toward};
-use crate::support::peers::method_bytes;
+use crate::conformance::stage::{Stage, assert_closed, close};
+use crate::conformance::tools::forward::{Forward, Toward};
+use crate::conformance::tools::peers::method_bytes;
 
 const REASON: &str = "low on conformance";
 
@@ -34,7 +34,7 @@ fn blocked(
     })
 }
 
-pub fn a_blocked_connection_times_out(stage: &Stage) {
+pub(in crate::conformance) fn a_blocked_connection_times_out(stage: &Stage) {
     let timeout = Duration::from_millis(50);
     let begun = Instant::now();
     let ended = blocked(stage, timeout, |_, _| ());
@@ -43,7 +43,7 @@ pub fn a_blocked_connection_times_out(stage: &Stage) {
 }
 
 /// It lives on for longer than the timeout, and is closed in order.
-pub fn a_connection_unblocked_in_time_lives(stage: &Stage) {
+pub(in crate::conformance) fn a_connection_unblocked_in_time_lives(stage: &Stage) {
     let timeout = Duration::from_millis(200);
     let services = stage.services();
     let ended = blocked(stage, timeout, move |connection, broker| {

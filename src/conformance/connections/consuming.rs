@@ -3,14 +3,18 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use haypile::{Channel, Delivery, GetMessage, Result, basic};
+use crate::{Channel, Delivery, GetMessage, Result, basic};
 
-use crate::queues::own_queue;
-use crate::stage::{Stage, assert_closed, close};
-use crate::support::publish;
+use super::queues::own_queue;
+use crate::conformance::stage::{Stage, assert_closed, close};
+use crate::conformance::tools::publish;
 
 /// Takes a message from a queue, and its body on.
-pub fn get(channel: &Channel, queue: &str, then: impl FnOnce(&Channel, Option<Vec<u8>>) + 'static) {
+pub(in crate::conformance) fn get(
+    channel: &Channel,
+    queue: &str,
+    then: impl FnOnce(&Channel, Option<Vec<u8>>) + 'static,
+) {
     let get = basic::Get { queue: queue.into(), no_ack: true };
     let got = |channel: &Channel, got: Result<Option<GetMessage<'_>>>| {
         let got = got.expect("an answer");
@@ -32,7 +36,7 @@ fn consume(
 }
 
 /// There are many more messages, some of which have come already: none is told.
-pub fn cancel_in_the_callback_ends_a_consumer(stage: &Stage) {
+pub(in crate::conformance) fn cancel_in_the_callback_ends_a_consumer(stage: &Stage) {
     let told = Rc::new(Cell::new(0));
     let tell = Rc::clone(&told);
     let ended = stage.on_channel(|channel| {
@@ -71,17 +75,17 @@ fn there_and_back(stage: &Stage, body: Vec<u8>) {
     assert_closed(ended);
 }
 
-pub fn publish_and_consume(stage: &Stage) {
+pub(in crate::conformance) fn publish_and_consume(stage: &Stage) {
     there_and_back(stage, b"this is a body".to_vec());
 }
 
 /// About 15 MB.
-pub fn publish_and_consume_a_large_body(stage: &Stage) {
+pub(in crate::conformance) fn publish_and_consume_a_large_body(stage: &Stage) {
     let numbers = (0..2_000_000_u32).map(|number| format!("{number:07}"));
     there_and_back(stage, numbers.collect::<String>().into_bytes());
 }
 
-pub fn publish_and_get(stage: &Stage) {
+pub(in crate::conformance) fn publish_and_get(stage: &Stage) {
     let ended = stage.on_channel(|channel| {
         own_queue(channel, "", |channel, queue| {
             publish(channel, &queue, "this is a body");

@@ -5,9 +5,9 @@ use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use haypile::Remote;
+use crate::Remote;
 
-use crate::stage::Stage;
+use crate::conformance::stage::Stage;
 
 /// pika's limit is 0.25 s, to tell a loop that was woken from one that looks now and then. Here
 /// nothing but the wake comes, so that the limit can leave a busy machine its time.
@@ -33,17 +33,17 @@ fn runs(stage: &Stage, post: impl FnOnce(Remote, Box<dyn FnOnce() + Send>)) {
     assert_eq!(told.try_iter().collect::<Vec<_>>(), [thread::current().id()]);
 }
 
-pub fn a_post_before_the_run_runs(stage: &Stage) {
+pub(in crate::conformance) fn a_post_before_the_run_runs(stage: &Stage) {
     runs(stage, |remote, posted| remote.add_callback(posted).expect("a loop"));
 }
 
-pub fn a_post_from_a_callback_runs(stage: &Stage) {
+pub(in crate::conformance) fn a_post_from_a_callback_runs(stage: &Stage) {
     runs(stage, |remote, posted| {
         stage.services().add_callback(move || remote.add_callback(posted).expect("a loop"));
     });
 }
 
-pub fn a_post_from_a_thread_wakes_the_loop(stage: &Stage) {
+pub(in crate::conformance) fn a_post_from_a_thread_wakes_the_loop(stage: &Stage) {
     runs(stage, |remote, posted| {
         let thread = move || {
             // The loop waits by then, most likely; it must work either way.
@@ -54,7 +54,7 @@ pub fn a_post_from_a_thread_wakes_the_loop(stage: &Stage) {
     });
 }
 
-pub fn a_stop_before_the_run_ends_that_run_alone(stage: &Stage) {
+pub(in crate::conformance) fn a_stop_before_the_run_ends_that_run_alone(stage: &Stage) {
     let ran = Rc::new(Cell::new(false));
     let (run, stop) = (Rc::clone(&ran), stage.stopper());
     stage.services().add_callback(move || {
@@ -68,7 +68,7 @@ pub fn a_stop_before_the_run_ends_that_run_alone(stage: &Stage) {
     assert!(ran.get());
 }
 
-pub fn of_two_equal_timers_one_is_removed(stage: &Stage) {
+pub(in crate::conformance) fn of_two_equal_timers_one_is_removed(stage: &Stage) {
     let services = stage.services();
     let calls = Rc::new(Cell::new(0));
     let callback = || {

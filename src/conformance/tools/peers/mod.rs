@@ -1,18 +1,22 @@
 //! A scripted fake broker, for what a real one never does.
 
+#[cfg(feature = "tls")]
+mod tls;
+
 use std::any::Any;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use haypile::protocol::{
+use crate::protocol::{
     BasicProperties, EncodeMethod, Frame, FrameKind, Method, PROTOCOL_HEADER, basic, channel,
     confirm, connection, encode_body_frame, encode_content_header, encode_method, queue,
 };
-use haypile::{ConnectionParameters, FieldTable, PlainCredentials};
-use rustls::{ServerConfig, ServerConnection};
+use crate::{ConnectionParameters, FieldTable, PlainCredentials};
+#[cfg(feature = "tls")]
+use rustls::ServerConnection;
 use socket2::{Domain, Socket, Type};
 
 /// No script waits longer for its client, on a busy machine either.
@@ -38,8 +42,15 @@ impl Peer {
             for _ in 0..clients {
                 let (stream, _) = listener.accept().expect("a client");
                 stream.set_read_timeout(Some(LIMIT)).expect("a timeout");
-                let (tls, received, after) = (None, Vec::new(), None);
-                script(&mut Wire { stream, tls, goodbye: false, received, after });
+                script(&mut Wire {
+                    stream,
+                    #[cfg(feature = "tls")]
+                    tls: None,
+                    #[cfg(feature = "tls")]
+                    goodbye: false,
+                    received: Vec::new(),
+                    after: None,
+                });
             }
         });
         Self { address, script }
@@ -78,8 +89,10 @@ pub fn parameters_of(address: SocketAddr) -> ConnectionParameters {
 /// The peer's end of the connection.
 pub struct Wire {
     pub stream: TcpStream,
+    #[cfg(feature = "tls")]
     tls: Option<ServerConnection>,
     /// The client has ended TLS in order.
+    #[cfg(feature = "tls")]
     pub goodbye: bool,
     received: Vec<u8>,
     /// Dropped when the stream is closed.
@@ -105,58 +118,9 @@ impl Received {
 }
 
 impl Wire {
-    /// Speaks TLS from now on: what is sent and read is plain. Gives how the handshake ended.
-    pub fn start_tls(&mut self, config: Arc<ServerConfig>) -> std::io::Result<()> {
-        let tls = self.tls.insert(ServerConnection::new(config).expect("a configuration"));
-        while tls.is_handshaking() {
-            tls.complete_io(&mut self.stream)?;
-        }
-        Ok(())
-    }
-
-    /// Speaks TLS, and says something in the same breath as the end of the handshake.
-    pub fn start_tls_and_say(&mut self, config: Arc<ServerConfig>, bytes: &[u8]) {
-        let tls = self.tls.insert(ServerConnection::new(config).expect("a configuration"));
-        while tls.is_handshaking() {
-            let mut answer = Vec::new();
-            while tls.wants_write() {
-                tls.write_tls(&mut answer).expect("to memory");
-            }
-            self.stream.write_all(&answer).expect("to send");
-            tls.read_tls(&mut self.stream).expect("the client goes on");
-            tls.process_new_packets().expect("the client speaks TLS");
-        }
-        self.send(bytes);
-    }
-
-    /// Sends bytes as TLS, each of whose own bytes travels alone.
-    pub fn dribble(&mut self, bytes: &[u8]) {
-        let tls = self.tls.as_mut().expect("TLS");
-        tls.writer().write_all(bytes).expect("there is room");
-        let mut sealed = Vec::new();
-        while tls.wants_write() {
-            tls.write_tls(&mut sealed).expect("to memory");
-        }
-        self.stream.set_nodelay(true).expect("an option");
-        for byte in sealed {
-            self.stream.write_all(&[byte]).expect("to send");
-        }
-    }
-
     /// Reads once, whatever comes.
     pub fn read_some(&mut self) {
         assert!(self.fill(), "the client hung up");
-    }
-
-    /// The TLS that is spoken.
-    pub fn tls(&mut self) -> &mut ServerConnection {
-        self.tls.as_mut().expect("TLS")
-    }
-
-    /// Ends TLS in order, and leaves TCP open.
-    pub fn say_goodbye(&mut self) {
-        self.tls().send_close_notify();
-        self.send([]);
     }
 
     /// Reads the client's protocol header.
@@ -216,13 +180,12 @@ impl Wire {
 
     fn fill(&mut self) -> bool {
         let mut bytes = [0; 65536];
-        let read = match &mut self.tls {
-            Some(tls) => rustls::Stream::new(tls, &mut self.stream).read(&mut bytes),
-            None => self.stream.read(&mut bytes),
-        };
-        match read {
+        match self.read(&mut bytes) {
             Ok(0) => {
-                self.goodbye = self.tls.is_some();
+                #[cfg(feature = "tls")]
+                {
+                    self.goodbye = self.tls.is_some();
+                }
                 false
             }
             Ok(count) => {
@@ -234,14 +197,26 @@ impl Wire {
         }
     }
 
+    fn read(&mut self, space: &mut [u8]) -> std::io::Result<usize> {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &mut self.tls {
+            return rustls::Stream::new(tls, &mut self.stream).read(space);
+        }
+        self.stream.read(space)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &mut self.tls {
+            return rustls::Stream::new(tls, &mut self.stream).write_all(bytes);
+        }
+        self.stream.write_all(bytes)
+    }
+
     /// Sends bytes, at once, so that one read takes them if they are few. That the client has hung
     /// up is seen by reading.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        let sent = match &mut self.tls {
-            Some(tls) => rustls::Stream::new(tls, &mut self.stream).write_all(bytes.as_ref()),
-            None => self.stream.write_all(bytes.as_ref()),
-        };
-        match sent {
+        match self.write(bytes.as_ref()) {
             Err(error) if is_hang_up(&error) => {}
             sent => sent.expect("to send"),
         }

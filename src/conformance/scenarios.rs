@@ -2,33 +2,32 @@
 //! `acceptance/async_adapter_tests`, in its order. Where one differs by design, its own
 //! documentation says how.
 
-use haypile::ConnectionParameters;
-
-use crate::stage::{Adapter, Stage};
-use crate::{
+use super::Host;
+use super::connections::{
     blocked, channels, connecting, consuming, exchanges, loops, queues, transactions, workflows,
 };
+use super::stage::Stage;
 
 /// What an adapter must do.
-pub struct Scenario {
-    pub name: &'static str,
+pub(super) struct Scenario {
+    pub(super) name: &'static str,
     run: fn(&Stage),
 }
 
 impl Scenario {
     /// Runs it on a new loop. Panics if the adapter does not conform.
-    pub fn run(&self, adapter: Box<dyn Adapter>, broker: ConnectionParameters) {
-        (self.run)(&Stage::new(adapter, broker));
+    pub(super) fn run(&self, host: Box<dyn Host>) {
+        (self.run)(&Stage::new(host));
     }
 }
 
 macro_rules! scenarios {
     ($($pika:literal => $module:ident::$scenario:ident,)*) => {
-        &[$(Scenario { name: stringify!($scenario), run: $module::$scenario },)*]
+        &[$(Scenario { name: concat!(stringify!($module), "::", stringify!($scenario)), run: $module::$scenario },)*]
     };
 }
 
-pub const SCENARIOS: &[Scenario] = scenarios! {
+pub(super) const SCENARIOS: &[Scenario] = scenarios! {
     "A_Connect" => connecting::opens_a_channel_and_closes,
     "ConstructAndImmediatelyCloseConnection" => connecting::close_at_once_aborts,
     "CloseConnectionDuringAMQPHandshake" => connecting::close_in_the_handshake_aborts,

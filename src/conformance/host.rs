@@ -1,0 +1,27 @@
+//! What the author of an adapter gives.
+
+use std::rc::Rc;
+
+use crate::{Result, Services};
+
+/// A loop with an adapter on it, for one scenario: the suite makes a new one for each, in the thread
+/// that it runs in.
+///
+/// Dropping it ends the loop, in the way that the adapter's users are told to.
+pub trait Host {
+    /// What connections run on: the same services at each call.
+    fn services(&self) -> Services;
+
+    /// Runs the loop until it is stopped. It is run again after that.
+    ///
+    /// A loop whose own `run` returns when nothing is left to wait for may do so here: the suite
+    /// sees to it that something is, and fails if the loop returns all the same.
+    ///
+    /// # Errors
+    /// Of an error that no callback took, from a loop that returns such.
+    fn run_until_stopped(&self) -> Result<()>;
+
+    /// What makes [`run_until_stopped`](Self::run_until_stopped) return soon, called in a callback.
+    /// Called before, it makes the next run return without calling anything.
+    fn stopper(&self) -> Rc<dyn Fn()>;
+}

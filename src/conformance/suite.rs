@@ -1,0 +1,70 @@
+//! Scenarios by loops, run and told of as tests are.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Trial};
+
+use super::scenarios::SCENARIOS;
+use super::{Host, watchdog};
+
+/// Runs the suite on one loop, by the arguments of the command line: a whole `main`.
+pub fn main<H: Host + 'static>(
+    name: &str,
+    new: impl Fn() -> H + Send + Sync + 'static,
+) -> ExitCode {
+    Suite::new().host(name, new).main()
+}
+
+/// The suite, for several loops in one program.
+#[derive(Default)]
+pub struct Suite {
+    hosts: Vec<(String, NewHost)>,
+}
+
+type NewHost = Arc<dyn Fn() -> Box<dyn Host> + Send + Sync>;
+
+impl Suite {
+    /// A suite that has no loop yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a loop: `new` makes one, in the thread of the scenario that is to run on it.
+    pub fn host<H: Host + 'static>(
+        mut self,
+        name: &str,
+        new: impl Fn() -> H + Send + Sync + 'static,
+    ) -> Self {
+        self.hosts.push((name.to_owned(), Arc::new(move || Box::new(new()))));
+        self
+    }
+
+    /// Runs each scenario on each loop, by the arguments of the command line, and tells how that
+    /// went. Fails if one of them did.
+    pub fn main(self) -> ExitCode {
+        let arguments = Arguments::from_args();
+        let trials = self.hosts.iter().flat_map(|(host, new)| {
+            SCENARIOS.iter().map(move |scenario| {
+                let name = format!("{host}::{}", scenario.name);
+                let (test, new) = (name.clone(), Arc::clone(new));
+                Trial::test(name, move || watchdog::run(&test, move || scenario.run(new())))
+            })
+        });
+        let conclusion = libtest_mimic::run(&arguments, trials.collect());
+        println!(
+            "{} scenarios x {} loops: {} passed, {} failed",
+            SCENARIOS.len(),
+            self.hosts.len(),
+            conclusion.num_passed,
+            conclusion.num_failed
+        );
+        conclusion.exit_code()
+    }
+}
+
+impl std::fmt::Debug for Suite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.hosts.iter().map(|(name, _)| name)).finish()
+    }
+}

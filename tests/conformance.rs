@@ -1,0 +1,22 @@
+//! The conformance suite, over every poller and every adapter of this crate.
+
+#[path = "support/hosts/mod.rs"]
+#[allow(dead_code, unused_macros, unused_imports, reason = "the suite uses a part of it")]
+mod hosts;
+
+use std::process::ExitCode;
+
+use haypile::PollerKind;
+use haypile::conformance::Suite;
+use hosts::Select;
+
+fn main() -> ExitCode {
+    let suite = Suite::new()
+        .host("mio", || Select::over(PollerKind::Mio))
+        .host("polling", || Select::over(PollerKind::Polling))
+        .host("poll", || Select::over(PollerKind::Poll))
+        .host("select", || Select::over(PollerKind::Select));
+    #[cfg(feature = "tokio")]
+    let suite = suite.host("tokio", <hosts::Tokio as hosts::Host>::new);
+    suite.main()
+}

@@ -1,0 +1,51 @@
+//! Every loop that a scenario runs on, a file each. The conformance suite runs on the same.
+
+mod select;
+#[cfg(feature = "tokio")]
+mod tokio;
+
+use std::time::Duration;
+
+use haypile::{BaseConnection, ConnectionCallbacks, ConnectionWorkflow};
+
+pub use haypile::conformance::Host as ConformanceHost;
+pub use select::Select;
+#[cfg(feature = "tokio")]
+pub use tokio::Tokio;
+
+/// No scenario takes longer, on a busy machine either.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A loop to run scenarios on. One that nobody stops panics in the end.
+pub trait Host: ConformanceHost + Sized {
+    fn new() -> Self;
+
+    /// Starts to connect.
+    fn connect(
+        &self,
+        workflow: impl Into<ConnectionWorkflow>,
+        callbacks: ConnectionCallbacks,
+    ) -> Box<dyn BaseConnection>;
+
+    /// Runs the loop until it is stopped.
+    fn run(&self) {
+        self.run_until_stopped().expect("an error that no callback took");
+    }
+
+    /// Whether a panic of a callback comes out of `run`.
+    const UNWINDS: bool;
+}
+
+/// Makes a test of each scenario on each loop.
+macro_rules! every_host {
+    ($($scenario:ident),* $(,)?) => {
+        mod on_select {
+            $(#[test] fn $scenario() { super::$scenario::<crate::support::hosts::Select>(); })*
+        }
+        #[cfg(feature = "tokio")]
+        mod on_tokio {
+            $(#[test] fn $scenario() { super::$scenario::<crate::support::hosts::Tokio>(); })*
+        }
+    };
+}
+pub(crate) use every_host;

@@ -1,0 +1,56 @@
+use std::rc::Rc;
+
+use haypile::{
+    BaseConnection, ConnectionCallbacks, ConnectionWorkflow, Result, Services, TokioConnection,
+    TokioServices,
+};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Notify;
+use tokio::task::LocalSet;
+
+pub struct Tokio {
+    services: Services,
+    tasks: LocalSet,
+    runtime: Runtime,
+    stop: Rc<Notify>,
+}
+
+impl super::ConformanceHost for Tokio {
+    fn services(&self) -> Services {
+        self.services.clone()
+    }
+
+    fn run_until_stopped(&self) -> Result<()> {
+        let stopped = async { tokio::time::timeout(super::LIMIT, self.stop.notified()).await };
+        self.tasks.block_on(&self.runtime, stopped).expect("nobody stopped the loop");
+        Ok(())
+    }
+
+    fn stopper(&self) -> Rc<dyn Fn()> {
+        let stop = Rc::clone(&self.stop);
+        Rc::new(move || stop.notify_one())
+    }
+}
+
+impl super::Host for Tokio {
+    fn new() -> Self {
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let tasks = LocalSet::new();
+        let services = {
+            let _runtime = runtime.enter();
+            let _tasks = tasks.enter();
+            TokioServices::attach()
+        };
+        Self { services, tasks, runtime, stop: Rc::default() }
+    }
+
+    fn connect(
+        &self,
+        workflow: impl Into<ConnectionWorkflow>,
+        callbacks: ConnectionCallbacks,
+    ) -> Box<dyn BaseConnection> {
+        Box::new(TokioConnection::with_services(workflow, callbacks, &self.services))
+    }
+
+    const UNWINDS: bool = false;
+}
