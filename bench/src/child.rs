@@ -8,9 +8,23 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::Result;
+use crate::outcome::Outcome;
+
+/// What a child ends with that cannot do what it was asked for; the C programs know it too.
+pub const UNSUPPORTED: u8 = 3;
 
 /// A child that takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Runs a child that says its measurement as a line of `key=value`. The error is for people.
+pub fn measure(line: Vec<String>, pinned: bool) -> Result<Outcome, String> {
+    let (status, output) = finish(line, pinned).map_err(|error| error.to_string())?;
+    match status.code() {
+        Some(0) => Outcome::parse(&output).ok_or_else(|| format!("said: {output}")),
+        Some(code) if code == i32::from(UNSUPPORTED) => Err("has nothing of the kind".to_owned()),
+        _ => Err(format!("failed: {status}")),
+    }
+}
 
 /// Runs a command, on the last CPU alone if it is to be pinned. Gives how it ended and what it said.
 pub fn finish(line: Vec<String>, pinned: bool) -> Result<(ExitStatus, String)> {

@@ -3,14 +3,18 @@
 mod amqp;
 mod child;
 mod loops;
+mod options;
 mod outcome;
+mod package;
+mod rounds;
+mod table;
 
 use std::error::Error;
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-Usage: bench loop [--quick] [--rounds N] [--csv FILE] [--only BENCH,..] [--who NAME,..]
-       bench amqp [--quick] [--rounds N] [--csv FILE] [--only BENCH,..] [--who NAME,..]
+Usage: bench loop [FLAG ..]
+       bench amqp [FLAG ..]
 
 loop measures event loops, each in a process of its own, in interleaved rounds: haypile, libuv,
 libev, libevent, GLib, calloop, tokio, async-io, and the bare system calls as the floor.
@@ -21,8 +25,9 @@ amqprs, amiquip, and bytes that were encoded before as the limit.
   --quick          few rounds of little work: shows that it runs, not how fast
   --rounds N       rounds (15 of loop, 7 of amqp; with --quick 3 and 1)
   --csv FILE       writes one row per bench and contender there
-  --only BENCH,..  only benches whose names start so, such as t1,f2_one_of_8000
-  --who NAME,..    only these loops or clients
+  --markdown       prints the tables for a page
+  --only BENCH,..  only these benches; t1 stands for all whose names start so
+  --who NAME,..    only these loops or clients, named in the same way
 ";
 
 fn main() -> ExitCode {

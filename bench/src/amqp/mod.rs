@@ -16,31 +16,16 @@ mod who;
 use std::process::ExitCode;
 
 use crate::Result;
+use crate::child::UNSUPPORTED;
+use crate::options::{Options, nothing_more};
 use job::{Job, Work};
 
-/// What a child ends with that cannot do what it was asked for.
-const UNSUPPORTED: u8 = 3;
-
 pub fn main(mut arguments: pico_args::Arguments) -> Result<ExitCode> {
-    let list = |text: &str| -> Result<Vec<String>, std::convert::Infallible> {
-        Ok(text.split(',').map(str::to_owned).collect())
-    };
-    let quick = arguments.contains("--quick");
-    let options = run::Options {
-        quick,
-        rounds: arguments.opt_value_from_str("--rounds")?.unwrap_or(if quick { 1 } else { 7 }),
-        only: arguments.opt_value_from_fn("--only", list)?,
-        names: arguments.opt_value_from_fn("--who", list)?,
-    };
-    let csv: Option<std::path::PathBuf> = arguments.opt_value_from_str("--csv")?;
-    if let Some(unknown) = arguments.finish().first() {
-        return Err(format!("unknown argument: {}", unknown.to_string_lossy()).into());
-    }
-    let run = run::run(&options)?;
-    table::print(&run);
-    if let Some(path) = csv {
-        table::write_csv(&run, &path)?;
-    }
+    let options = Options::take(&mut arguments, 7, 1)?;
+    nothing_more(arguments)?;
+    let sections = run::run(&options)?;
+    table::print(&sections, &options);
+    options.write_csv(|| table::csv(&sections))?;
     Ok(ExitCode::SUCCESS)
 }
 

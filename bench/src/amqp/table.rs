@@ -1,48 +1,50 @@
 //! The figures, for people and for programs.
 
-use std::fmt::Write;
-use std::path::Path;
-
-use super::run::{Run, Section};
+use super::run::{Row, Section};
 use super::who::RAW;
-use crate::Result;
+use crate::options::Options;
+use crate::table::{Table, grouped};
 
-pub fn print(run: &Run) {
-    for section in &run.sections {
-        println!("{} of {} bytes:", section.job.name(), section.size);
-        println!("  {:<18} {:>12} {:>12} {:>9}", "who", "per second", "cpu us each", "of limit");
-        let limit = section.rate(RAW);
-        for row in &section.rows {
-            let (Some(rate), Some(cpu)) = (row.rate(), row.cpu_us()) else {
-                println!("  {:<18} {}", row.who, row.remark.as_deref().unwrap_or("-"));
-                continue;
-            };
-            let share =
-                limit.map_or_else(|| "-".to_owned(), |l| format!("{:.1} %", 100.0 * rate / l));
-            println!("  {:<18} {rate:>12.0} {cpu:>12.3} {share:>9}", row.who);
-        }
-        println!();
+pub fn print(sections: &[Section], options: &Options) {
+    for section in sections {
+        println!("{} of {} bytes:\n", section.job.name(), section.size);
+        options.print(&throughput(section));
     }
-    if run.quick {
+    if options.quick {
         println!("A quick run: its figures show that it works, and little else.");
     }
 }
 
-impl Section {
-    fn rate(&self, who: &str) -> Option<f64> {
-        self.rows.iter().find(|row| row.who == who)?.rate()
+fn throughput(section: &Section) -> Table {
+    let mut table = Table::new(["who", "per second", "cpu us each", "of limit"]);
+    let limit = section.row(RAW).and_then(Row::rate);
+    for row in &section.rows {
+        let (Some(rate), Some(cpu)) = (row.rate(), row.cpu_us()) else {
+            table.remark(row.who, row.remark());
+            continue;
+        };
+        let share = limit.map_or_else(|| "-".to_owned(), |l| format!("{:.1} %", 100.0 * rate / l));
+        table.row([row.who.to_owned(), grouped(rate), format!("{cpu:.3}"), share]);
     }
+    table
 }
 
-pub fn write_csv(run: &Run, path: &Path) -> Result<()> {
-    let mut text = "bench,who,messages,size,rate_per_second,cpu_us_per_message\n".to_owned();
-    for section in &run.sections {
+pub fn csv(sections: &[Section]) -> Table {
+    let head = ["bench", "who", "messages", "size", "rate_per_second", "cpu_us_per_message"];
+    let mut table = Table::new(head);
+    for section in sections {
         for row in &section.rows {
-            let (Some(rate), Some(cpu)) = (row.rate(), row.cpu_us()) else { continue };
-            let messages = row.median(|outcome| outcome.ops).unwrap_or_default();
-            let (bench, size) = (section.job.name(), section.size);
-            writeln!(text, "{bench},{},{messages},{size},{rate:.0},{cpu:.4}", row.who)?;
+            let messages = row.median(|outcome| Some(outcome.ops));
+            let (Some(messages), Some(rate), Some(cpu)) = (messages, row.rate(), row.cpu_us())
+            else {
+                continue;
+            };
+            let (bench, size) = (section.job.name(), section.size.to_string());
+            let figures = [format!("{messages:.0}"), size, format!("{rate:.0}")];
+            let [messages, size, rate] = figures;
+            let cells = [bench.to_owned(), row.who.to_owned(), messages, size, rate];
+            table.row(cells.into_iter().chain([format!("{cpu:.4}")]));
         }
     }
-    Ok(std::fs::write(path, text)?)
+    table
 }

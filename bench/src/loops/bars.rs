@@ -4,8 +4,9 @@
 //! cancels out.
 
 use super::run::{Row, Run, Section};
-use super::table::{median, wall_per_op};
+use super::table::wall_per_op;
 use super::who::{FLOOR, FLOOR_AGAIN, HAYPILE};
+use crate::rounds::median;
 
 /// Beyond measuring: two counts or delays that differ by less are the same.
 const SAME: f64 = 1.05;
@@ -124,7 +125,7 @@ impl Bars<'_> {
     fn syscalls(&self, bench: &str, wanted: f64) {
         let judged = self
             .row((bench, HAYPILE))
-            .and_then(|row| row.syscalls)
+            .and_then(|row| row.contender.syscalls)
             .map(|calls| ((calls - wanted).abs() < 0.01, format!("{calls:.2} of {wanted:.2}")));
         tell(bench, "makes no system call more than it must", judged);
     }
@@ -133,7 +134,7 @@ impl Bars<'_> {
         let bench = "t4_lateness";
         let judged = self.row((bench, HAYPILE)).zip(self.row((bench, "calloop"))).and_then(
             |(own, calloop)| {
-                let ratio = own.median("p50")? / calloop.median("p50")?;
+                let ratio = own.extra("p50")? / calloop.extra("p50")?;
                 let early = own.sum("early");
                 let told = format!("{ratio:.2} of at most {SAME:.2}, {early} early");
                 Some((ratio <= SAME && early == 0.0, told))

@@ -21,29 +21,17 @@ mod who;
 use std::process::ExitCode;
 
 use crate::Result;
+use crate::child::UNSUPPORTED;
+use crate::options::{Options, nothing_more};
 use spec::Job;
 
-/// What a child ends with that cannot do what it was asked for; the C programs know it too.
-const UNSUPPORTED: u8 = 3;
-
 pub fn main(mut arguments: pico_args::Arguments) -> Result<ExitCode> {
-    let list = |text: &str| -> Result<Vec<String>, std::convert::Infallible> {
-        Ok(text.split(',').map(str::to_owned).collect())
-    };
-    let quick = arguments.contains("--quick");
-    let rounds = arguments.opt_value_from_str("--rounds")?.unwrap_or(if quick { 3 } else { 15 });
-    let csv: Option<std::path::PathBuf> = arguments.opt_value_from_str("--csv")?;
-    let only = arguments.opt_value_from_fn("--only", list)?;
-    let names = arguments.opt_value_from_fn("--who", list)?;
-    if let Some(unknown) = arguments.finish().first() {
-        return Err(format!("unknown argument: {}", unknown.to_string_lossy()).into());
-    }
-    let run = run::run(&run::Options { quick, rounds, only, names })?;
-    table::print(&run);
+    let options = Options::take(&mut arguments, 15, 3)?;
+    nothing_more(arguments)?;
+    let run = run::run(&options)?;
+    table::print(&run, &options);
     bars::print(&run);
-    if let Some(path) = csv {
-        csv::write(&run, &path)?;
-    }
+    options.write_csv(|| csv::table(&run))?;
     Ok(ExitCode::SUCCESS)
 }
 

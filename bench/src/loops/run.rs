@@ -3,25 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::UNSUPPORTED;
-use super::measure::Outcome;
 use super::spec::{Job, SPECS, Spec};
 use super::who::{self, FLOOR, FLOOR_AGAIN, Who};
 use crate::Result;
-use crate::child::{finish, progress, raise_file_limit};
-
-pub struct Options {
-    pub quick: bool,
-    pub rounds: usize,
-    pub only: Option<Vec<String>>,
-    pub names: Option<Vec<String>>,
-}
+use crate::child::{self, finish, progress, raise_file_limit};
+use crate::options::Options;
+use crate::rounds::round;
 
 pub struct Run {
     pub sections: Vec<Section>,
     /// What could not be measured, and why.
     pub remarks: Vec<String>,
-    pub quick: bool,
 }
 
 pub struct Section {
@@ -31,54 +23,50 @@ pub struct Section {
     pub calibration: Vec<f64>,
 }
 
-pub struct Row {
-    pub who: &'static str,
-    /// One per round.
-    pub outcomes: Vec<Outcome>,
-    pub syscalls: Option<f64>,
-    pub remark: Option<String>,
-}
+pub type Row = crate::rounds::Row<Contender>;
 
-struct Contender {
+#[derive(Clone)]
+pub struct Contender {
     who: &'static Who,
     program: PathBuf,
+    /// Per operation, where they could be counted.
+    pub syscalls: Option<f64>,
 }
 
 pub fn run(options: &Options) -> Result<Run> {
     raise_file_limit()?;
+    let specs = options.benches(SPECS.iter().collect(), |spec| spec.name)?;
     let (contenders, mut remarks) = contenders(options)?;
-    let chosen = |spec: &&Spec| match &options.only {
-        Some(only) => only.iter().any(|start| spec.name.starts_with(start)),
-        None => true,
-    };
-    let specs: Vec<_> = SPECS.iter().filter(chosen).collect();
-    if specs.is_empty() {
-        let all: Vec<_> = SPECS.iter().map(|spec| spec.name).collect();
-        return Err(format!("no such bench; there are {}", all.join(", ")).into());
-    }
     let strace = Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_ok();
     if !strace {
         remarks.push("system calls: not counted (apt-get install strace)".to_owned());
     }
     let sections = specs.into_iter().map(|spec| section(spec, &contenders, options, strace));
     let sections = sections.collect::<Result<_>>()?;
-    Ok(Run { sections, remarks, quick: options.quick })
+    Ok(Run { sections, remarks })
 }
 
 fn contenders(options: &Options) -> Result<(Vec<Contender>, Vec<String>)> {
+    let wanted = options.contenders(who::ALL.iter().collect(), |who| who.name)?;
     let mut remarks = Vec::new();
     let mut contenders = Vec::new();
     for who in who::ALL {
         // The floor is what all are measured by.
-        let wanted = options.names.as_ref().is_none_or(|names| names.iter().any(|n| n == who.name));
-        if !wanted && ![FLOOR, FLOOR_AGAIN].contains(&who.name) {
+        let is_floor = [FLOOR, FLOOR_AGAIN].contains(&who.name);
+        if !is_floor && !wanted.iter().any(|one| one.name == who.name) {
             continue;
         }
-        match who.package.map(|package| package.build()) {
-            None => contenders.push(Contender { who, program: std::env::current_exe()? }),
-            Some(Ok(program)) => contenders.push(Contender { who, program }),
-            Some(Err(remark)) => remarks.push(remark),
-        }
+        let program = match who.package {
+            None => std::env::current_exe()?,
+            Some(package) => match package.build() {
+                Ok(program) => program,
+                Err(remark) => {
+                    remarks.push(remark);
+                    continue;
+                }
+            },
+        };
+        contenders.push(Contender { who, program, syscalls: None });
     }
     Ok((contenders, remarks))
 }
@@ -89,55 +77,30 @@ fn section(
     options: &Options,
     strace: bool,
 ) -> Result<Section> {
-    let contenders: Vec<_> =
-        contenders.iter().filter(|one| one.who.is_told_apart_by(spec.job)).collect();
-    let row = |one: &&Contender| Row {
-        who: one.who.name,
-        outcomes: Vec::new(),
-        syscalls: None,
-        remark: None,
-    };
-    let mut rows: Vec<_> = contenders.iter().map(row).collect();
+    let contenders = contenders.iter().filter(|one| one.who.is_told_apart_by(spec.job));
+    let mut rows: Vec<_> = contenders.map(|one| Row::new(one.who.name, one.clone())).collect();
     let mut calibration = Vec::new();
-    for round in 1..=options.rounds {
-        progress(&format!("{} {round}/{}", spec.name, options.rounds));
+    for number in 1..=options.rounds {
+        progress(&format!("{} {number}/{}", spec.name, options.rounds));
         calibration.push(calibrate(options.quick)?);
-        for (one, row) in contenders.iter().zip(&mut rows) {
-            if row.remark.is_some() {
-                continue;
-            }
-            match measure(one, spec, options.quick) {
-                Ok(outcome) => row.outcomes.push(outcome),
-                Err(remark) => row.remark = Some(remark),
-            }
-        }
+        round(&mut rows, |who, one| {
+            let ops = spec.ops(who, options.quick)?;
+            child::measure(line(one, spec, ops), spec.job.is_pinned())
+        });
     }
     // What takes long to set up under strace is left to long runs.
     if strace && spec.job.is_traced() && !(options.quick && spec.n > 1000) {
-        for (one, row) in contenders.iter().zip(&mut rows) {
-            if row.remark.is_none() {
-                progress(&format!("{} strace {}", spec.name, one.who.name));
-                row.syscalls = trace(one, spec);
-            }
+        for row in rows.iter_mut().filter(|row| row.remark.is_none()) {
+            progress(&format!("{} strace {}", spec.name, row.who));
+            row.contender.syscalls = trace(&row.contender, spec);
         }
     }
     progress("");
     Ok(Section { spec, rows, calibration })
 }
 
-fn measure(one: &Contender, spec: &Spec, quick: bool) -> Result<Outcome, String> {
-    let ops = spec.ops(one.who.name, quick)?;
-    let (status, output) =
-        finish(child(one, spec, ops), spec.job.is_pinned()).map_err(|error| error.to_string())?;
-    match status.code() {
-        Some(0) => Outcome::parse(&output).ok_or_else(|| format!("said: {output}")),
-        Some(code) if code == i32::from(UNSUPPORTED) => Err("has nothing of the kind".to_owned()),
-        _ => Err(format!("failed: {status}")),
-    }
-}
-
 /// The program and its arguments. A library's program knows who it is.
-fn child(one: &Contender, spec: &Spec, ops: u64) -> Vec<String> {
+fn line(one: &Contender, spec: &Spec, ops: u64) -> Vec<String> {
     let mut line = vec![one.program.display().to_string()];
     if one.who.package.is_none() {
         line.extend(["child", one.who.name].map(str::to_owned));
@@ -152,8 +115,7 @@ fn calibrate(quick: bool) -> Result<f64> {
     let program = std::env::current_exe()?.display().to_string();
     let job = Job::PingEventfd.name();
     let line = [&program, "child", FLOOR, job, "2", ops].map(str::to_owned).to_vec();
-    let (_, output) = finish(line, true)?;
-    let outcome = Outcome::parse(&output).ok_or("the floor could not be measured")?;
+    let outcome = child::measure(line, true).map_err(|remark| format!("the floor: {remark}"))?;
     Ok(outcome.wall / outcome.ops)
 }
 
@@ -164,7 +126,7 @@ fn trace(one: &Contender, spec: &Spec) -> Option<f64> {
     let calls = |ops| {
         let mut line = ["strace", "-f", "-c", "-o"].map(str::to_owned).to_vec();
         line.push(file.display().to_string());
-        line.extend(child(one, spec, ops));
+        line.extend(self::line(one, spec, ops));
         let (status, _) = finish(line, spec.job.is_pinned()).ok()?;
         status.success().then(|| total(&file)).flatten()
     };

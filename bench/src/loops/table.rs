@@ -4,11 +4,14 @@ use super::measure::Outcome;
 use super::run::{Row, Run, Section};
 use super::spec::Job;
 use super::who::{self, FLOOR, HAYPILE};
+use crate::options::Options;
+use crate::rounds::median;
+use crate::table::Table;
 
 /// A round whose calibrating floor is further from the usual than this is noisy.
 const NOISE: f64 = 0.10;
 
-pub fn print(run: &Run) {
+pub fn print(run: &Run, options: &Options) {
     let all: Vec<_> = run.sections.iter().flat_map(|section| &section.calibration).collect();
     let usual = median(all.iter().map(|&&value| value)).unwrap_or(f64::NAN);
     for section in &run.sections {
@@ -18,12 +21,11 @@ pub fn print(run: &Run) {
         if noisy > 0 {
             println!("  ({noisy} of {} rounds noisy)", section.calibration.len());
         }
-        match section.spec.job {
+        options.print(&match section.spec.job {
             Job::StarveFd | Job::StarveCallback => starvation(section),
             job if job.is_latency() => latency(section),
             _ => throughput(section),
-        }
-        println!();
+        });
     }
     println!("t3: to touch a timer is to store an instant; a heartbeat does no more per frame.");
     let rounds = all.len();
@@ -33,7 +35,7 @@ pub fn print(run: &Run) {
          {:.0} % more or less.",
         100.0 * NOISE
     );
-    if run.quick {
+    if options.quick {
         println!("A quick run: its figures show that it works, and little else.");
     }
     run.remarks.iter().for_each(|remark| println!("{remark}"));
@@ -43,18 +45,25 @@ fn is_noisy(value: f64, usual: f64) -> bool {
     (value / usual - 1.0).abs() > NOISE
 }
 
-fn throughput(section: &Section) {
-    println!(
-        "  {:<15} {:>10} {:>10} {:>9} {:>9} {:>9} {:>10} {:>9}",
-        "who", "median ns", "min ns", "/haypile", "/best C", "/floor", "cpu ns", "syscalls"
-    );
+fn throughput(section: &Section) -> Table {
+    let mut table = Table::new([
+        "who",
+        "median ns",
+        "min ns",
+        "/haypile",
+        "/best C",
+        "/floor",
+        "cpu ns",
+        "syscalls",
+        "",
+    ]);
     let haypile = section.per_op(HAYPILE);
     let floor = section.per_op(FLOOR);
     let rows = section.rows.iter();
     let best_c = rows.filter(|row| who::is_c(row.who)).filter_map(Row::per_op).reduce(f64::min);
     for row in &section.rows {
         let Some(median) = row.per_op() else {
-            println!("  {:<15} {}", row.who, row.remark());
+            table.remark(row.who, row.remark());
             continue;
         };
         let ratio = |base: Option<f64>| match base {
@@ -62,92 +71,84 @@ fn throughput(section: &Section) {
             None => "-".to_owned(),
         };
         let least = row.outcomes.iter().map(wall_per_op).reduce(f64::min).unwrap_or(f64::NAN);
-        let syscalls = row.syscalls.map_or_else(|| "-".to_owned(), |calls| format!("{calls:.2}"));
-        println!(
-            "  {:<15} {median:>10.1} {least:>10.1} {:>9} {:>9} {:>9} {:>10.1} {syscalls:>9}{}",
-            row.who,
+        let syscalls = row.contender.syscalls;
+        table.row([
+            row.who.to_owned(),
+            format!("{median:.1}"),
+            format!("{least:.1}"),
             ratio(haypile),
             ratio(best_c),
             ratio(floor),
-            row.cpu_per_op().unwrap_or(f64::NAN),
+            format!("{:.1}", row.cpu_per_op().unwrap_or(f64::NAN)),
+            syscalls.map_or_else(|| "-".to_owned(), |calls| format!("{calls:.2}")),
             aside(row),
-        );
+        ]);
     }
+    table
 }
 
 /// What the time does not tell.
 fn aside(row: &Row) -> String {
     let Some(first) = row.outcomes.first() else { return String::new() };
     let ops = first.ops;
-    if let Some(callbacks) = row.median("callbacks") {
-        return match row.median("wakes") {
-            Some(wakes) if wakes > 0.0 => format!("  {callbacks:.0} run, {wakes:.0} wakes"),
+    if let Some(callbacks) = row.extra("callbacks") {
+        return match row.extra("wakes") {
+            Some(wakes) if wakes > 0.0 => format!("{callbacks:.0} run, {wakes:.0} wakes"),
             // Some wake by other calls than write.
-            _ => format!("  {callbacks:.0} run"),
+            _ => format!("{callbacks:.0} run"),
         };
     }
-    match row.median("served") {
-        Some(0.0) => "  I/O STARVED".to_owned(),
+    match row.extra("served") {
+        Some(0.0) => "I/O STARVED".to_owned(),
         Some(served) => {
             let pings = (ops / super::measure::PING_EVERY as f64).ceil() - 1.0;
-            format!("  I/O served {served:.0} of {pings:.0}")
+            format!("I/O served {served:.0} of {pings:.0}")
         }
         None => String::new(),
     }
 }
 
-fn latency(section: &Section) {
-    println!("  {:<15} {:>9} {:>9} {:>9} {:>8}", "who", "p50 us", "p99 us", "max us", "early");
+fn latency(section: &Section) -> Table {
+    let mut table = Table::new(["who", "p50 us", "p99 us", "max us", "early"]);
     for row in &section.rows {
         if row.outcomes.is_empty() {
-            println!("  {:<15} {}", row.who, row.remark());
+            table.remark(row.who, row.remark());
             continue;
         }
-        println!("  {:<15} {} {:>8}", row.who, delays(row, ""), row.sum("early"));
+        let [p50, p99, max] = delays(row, "");
+        table.row([row.who.to_owned(), p50, p99, max, row.sum("early").to_string()]);
     }
+    table
 }
 
-fn starvation(section: &Section) {
-    println!(
-        "  {:<15} {:^29} {:>6}   {:^29} {:>9}",
-        "who", "timer: p50, p99, max us", "early", "timerfd: p50, p99, max us", "ns/turn"
-    );
+fn starvation(section: &Section) -> Table {
+    let head =
+        ["who", "timer: p50 us", "p99", "max", "early", "timerfd: p50 us", "p99", "max", "ns/turn"];
+    let mut table = Table::new(head);
     for row in &section.rows {
-        if row.outcomes.is_empty() {
-            println!("  {:<15} {}", row.who, row.remark());
+        let Some(turn) = row.per_op() else {
+            table.remark(row.who, row.remark());
             continue;
-        }
-        println!(
-            "  {:<15} {} {:>6}   {} {:>9.0}",
-            row.who,
-            delays(row, "timer_"),
-            row.sum("timer_early"),
-            delays(row, "fd_"),
-            row.per_op().unwrap_or(f64::NAN)
-        );
+        };
+        let mut cells = vec![row.who.to_owned()];
+        cells.extend(delays(row, "timer_"));
+        cells.push(row.sum("timer_early").to_string());
+        cells.extend(delays(row, "fd_"));
+        cells.push(format!("{turn:.0}"));
+        table.row(cells);
     }
+    table
 }
 
-fn delays(row: &Row, prefix: &str) -> String {
+/// The half, the worst of a hundred, the worst of all; in microseconds.
+fn delays(row: &Row, prefix: &str) -> [String; 3] {
     let key = |name: &str| format!("{prefix}{name}");
-    if row.median(&key("count")) == Some(0.0) {
-        return format!("{:>29}", "STARVED: never called");
+    if row.extra(&key("count")) == Some(0.0) {
+        return ["STARVED", "never", "called"].map(str::to_owned);
     }
-    let us = |value: Option<f64>| value.unwrap_or(f64::NAN) / 1000.0;
     let max = row.outcomes.iter().filter_map(|one| one.extra(&key("max"))).reduce(f64::max);
-    let (p50, p99) = (row.median(&key("p50")), row.median(&key("p99")));
-    format!("{:>9.1} {:>9.1} {:>9.1}", us(p50), us(p99), us(max))
-}
-
-pub fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let mut values: Vec<_> = values.collect();
-    values.sort_by(f64::total_cmp);
-    let half = values.len() / 2;
-    match values.len() {
-        0 => None,
-        count if count % 2 == 1 => Some(values[half]),
-        _ => Some((values[half - 1] + values[half]) / 2.0),
-    }
+    [row.extra(&key("p50")), row.extra(&key("p99")), max]
+        .map(|value| format!("{:.1}", value.unwrap_or(f64::NAN) / 1000.0))
 }
 
 pub fn wall_per_op(outcome: &Outcome) -> f64 {
@@ -167,22 +168,18 @@ impl Section {
 impl Row {
     /// Nanoseconds per operation.
     pub fn per_op(&self) -> Option<f64> {
-        median(self.outcomes.iter().map(wall_per_op))
+        self.median(|outcome| Some(wall_per_op(outcome)))
     }
 
     pub fn cpu_per_op(&self) -> Option<f64> {
-        median(self.outcomes.iter().map(|outcome| outcome.cpu / outcome.ops))
+        self.median(|outcome| Some(outcome.cpu / outcome.ops))
     }
 
-    pub fn median(&self, key: &str) -> Option<f64> {
-        median(self.outcomes.iter().filter_map(|outcome| outcome.extra(key)))
+    pub fn extra(&self, key: &str) -> Option<f64> {
+        self.median(|outcome| outcome.extra(key))
     }
 
     pub fn sum(&self, key: &str) -> f64 {
         self.outcomes.iter().filter_map(|outcome| outcome.extra(key)).fold(0.0, |a, b| a + b)
-    }
-
-    fn remark(&self) -> &str {
-        self.remark.as_deref().unwrap_or("-")
     }
 }

@@ -2,10 +2,11 @@
 
 use ::haypile::PollerKind;
 
-use super::c::{self, Package};
+use super::c;
 use super::spec::Job;
 use super::subject::Subject;
 use super::{async_io, calloop, floor, haypile, tokio};
+use crate::package::Package;
 
 /// haypile with its default poller: what the bars are about, and others are compared to.
 pub const HAYPILE: &str = "haypile";

@@ -7,6 +7,7 @@
 
 mod client;
 mod flood;
+mod process;
 
 use std::collections::HashMap;
 use std::net::TcpListener;
@@ -18,6 +19,7 @@ use rustix::time::Timespec;
 
 use crate::Result;
 use client::Client;
+pub use process::Broker;
 
 /// Read at once, by all clients in turn.
 const READ: usize = 1024 * 1024;
