@@ -206,27 +206,17 @@ impl Drop for Batch<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::Wake;
     use std::thread;
 
     use super::*;
-
-    #[derive(Default)]
-    struct Wakes(AtomicUsize);
-
-    impl Wake for Wakes {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::SeqCst);
-        }
-    }
+    use crate::ioloop::wakes::Wakes;
 
     /// A loop, how often it was woken since the last time, and the inbox of what has no session.
     fn sleeping() -> (Rc<LoopCore>, impl Fn() -> usize, Arc<Inbox>) {
-        let wakes = Arc::new(Wakes::default());
-        let core = LoopCore::new(Waker::from(Arc::clone(&wakes)));
+        let (waker, wakes) = Wakes::new();
+        let core = LoopCore::new(waker);
         let inbox = Inbox::new(core.remote(), SessionKey::NONE);
-        (core, move || wakes.0.swap(0, Ordering::SeqCst), inbox)
+        (core, move || wakes.take(), inbox)
     }
 
     fn note(log: &Arc<Mutex<Vec<usize>>>, number: usize) -> Post {

@@ -12,6 +12,7 @@ mod seeds;
 mod tables;
 #[cfg(test)]
 mod tests;
+pub(crate) mod wire;
 
 use std::fmt::{self, Write};
 

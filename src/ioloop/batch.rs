@@ -118,22 +118,12 @@ impl Drop for Leave<'_> {
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::{Wake, Waker};
     use std::time::{Duration, Instant};
 
     use super::*;
     use crate::ioloop::IOLoop;
     use crate::ioloop::core::Panics;
-
-    #[derive(Default)]
-    struct Wakes(AtomicUsize);
-
-    impl Wake for Wakes {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
+    use crate::ioloop::wakes::Wakes;
 
     /// Notes its flushes, and marks itself again as often as told.
     struct Output {
@@ -175,8 +165,8 @@ mod tests {
     }
 
     fn core() -> (Rc<LoopCore>, Arc<Wakes>) {
-        let wakes = Arc::new(Wakes::default());
-        (LoopCore::new(Waker::from(Arc::clone(&wakes))), wakes)
+        let (waker, wakes) = Wakes::new();
+        (LoopCore::new(waker), wakes)
     }
 
     #[test]
@@ -194,7 +184,7 @@ mod tests {
         assert_eq!((one.flushes.get(), other.flushes.get()), (1, 1));
         drop(core.batch());
         assert_eq!(one.flushes.get(), 1);
-        assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
+        assert_eq!(wakes.take(), 0);
     }
 
     #[test]
@@ -215,7 +205,7 @@ mod tests {
             let _batch = core.batch();
             output.mark();
         }
-        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+        assert_eq!(wakes.take(), 1);
         assert!(core.turn().unwrap() <= Instant::now());
         assert_eq!(core.turn(), None);
     }
@@ -223,8 +213,7 @@ mod tests {
     /// In an unwind nothing is flushed, and nothing is lost.
     #[test]
     fn a_panic_leaves_the_flush_to_the_next_turn() {
-        let (_, wakes) = core();
-        let core = LoopCore::with_panics(Waker::from(wakes), Panics::Unwind);
+        let core = LoopCore::with_panics(Wakes::new().0, Panics::Unwind);
         let output = Output::new(&core, 0);
         catch_unwind(AssertUnwindSafe(|| {
             let _batch = core.batch();

@@ -11,6 +11,8 @@ mod pollers;
 mod remote;
 mod timer_callback;
 mod timers;
+#[cfg(test)]
+pub(crate) mod wakes;
 
 use std::fmt;
 use std::io;

@@ -1,39 +1,14 @@
 //! The broker's side of the wire: what it sends, and how it reads what the machine wrote.
 
+pub(super) use crate::fuzzing::wire::{header, method, raw};
 use crate::protocol::{
-    BasicProperties, EncodeMethod, FieldTable, Frame, FrameKind, LongStr, Method, PROTOCOL_HEADER,
-    basic, channel, connection, encode_body_frame, encode_content_header, encode_heartbeat,
-    encode_method,
+    FieldTable, Frame, FrameKind, LongStr, Method, PROTOCOL_HEADER, basic, channel, connection,
+    encode_body_frame, encode_heartbeat,
 };
-
-/// One method frame.
-pub(super) fn method<M: EncodeMethod>(channel: u16, method: &M) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    encode_method(&mut bytes, 0, channel, method).unwrap();
-    bytes
-}
-
-/// Any frame, well-formed but for what `kind` and `payload` are.
-pub(super) fn raw(kind: u8, channel: u16, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![kind];
-    bytes.extend(channel.to_be_bytes());
-    bytes.extend((payload.len() as u32).to_be_bytes());
-    bytes.extend(payload);
-    bytes.push(0xCE);
-    bytes
-}
 
 pub(super) fn heartbeat() -> Vec<u8> {
     let mut bytes = Vec::new();
     encode_heartbeat(&mut bytes);
-    bytes
-}
-
-/// A content header frame that claims this size, with no properties.
-pub(super) fn header(channel: u16, body_size: u64) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let none = BasicProperties::default();
-    encode_content_header(&mut bytes, 0, channel, body_size, &none).unwrap();
     bytes
 }
 

@@ -14,8 +14,13 @@ const MOMENT: Duration = Duration::from_millis(1);
 
 /// Open, with heartbeats of [`INTERVAL`].
 fn open() -> Pair {
+    open_with(Heartbeat::Negotiate(10))
+}
+
+/// Open, where the broker wishes heartbeats of a minute.
+fn open_with(heartbeat: Heartbeat) -> Pair {
     let mut parameters = ConnectionParameters::default();
-    parameters.set_heartbeat(Heartbeat::Negotiate(10));
+    parameters.set_heartbeat(heartbeat);
     let mut pair = Pair::with(parameters);
     pair.connect();
     pair.feed(&broker::start());
@@ -162,15 +167,7 @@ fn a_lids_worth_of_silence_is_found_when_time_goes_on() {
 
 #[test]
 fn without_an_interval_there_are_none() {
-    let mut parameters = ConnectionParameters::default();
-    parameters.set_heartbeat(Heartbeat::Exactly(0));
-    let mut pair = Pair::with(parameters);
-    pair.connect();
-    pair.feed(&broker::start());
-    let tune = connection::Tune { channel_max: 0, frame_max: 0, heartbeat: 60 };
-    pair.feed(&broker::method(0, &tune));
-    pair.feed(&broker::open_ok());
-    pair.sent();
+    let mut pair = open_with(Heartbeat::Exactly(0));
     assert_eq!(pair.machine.deadline(), None);
     pair.wait(Duration::from_secs(100_000));
     assert_eq!(pair.sent(), []);

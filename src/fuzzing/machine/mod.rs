@@ -14,16 +14,14 @@ use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use self::peer::{BODY_MAX, Peer, method, pattern, raw};
+use self::peer::{BODY_MAX, Peer, pattern};
 use self::script::{Op, Script};
 use self::user::{Consumer, Note, User};
 use super::memory::Watch;
+use super::wire::{header, method, raw};
 use crate::connection::{ConnectionParameters, Input, Limit, Machine};
 use crate::error::StreamLost;
-use crate::protocol::{
-    BasicProperties, FieldTable, basic, channel, connection, encode_content_header,
-    encode_heartbeat,
-};
+use crate::protocol::{FieldTable, basic, channel, connection, encode_heartbeat};
 
 /// What a loop reads into. What stays unparsed must fit it, with room for more.
 const READ_BUFFER: usize = 256 * 1024;
@@ -252,7 +250,7 @@ impl<'d> Play<'d> {
             }
             Op::ContentHeader => {
                 let (channel, size) = (self.number(), self.size());
-                self.receive(&content_header(channel, size as u64));
+                self.receive(&header(channel, size as u64));
             }
             Op::Body => {
                 let (channel, size) = (self.number(), self.size());
@@ -369,7 +367,7 @@ impl<'d> Play<'d> {
         let (parts, size) = (self.script.octet(), self.size());
         let mut bytes = method.to_vec();
         if parts & 1 == 0 {
-            bytes.extend(content_header(channel, size as u64));
+            bytes.extend(header(channel, size as u64));
         }
         if parts & 2 == 0 {
             let chunk = self.frame_max as usize - 8;
@@ -471,11 +469,4 @@ impl<'d> Play<'d> {
             self.machine.sent();
         }
     }
-}
-
-fn content_header(channel: u16, size: u64) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let properties = BasicProperties::default();
-    encode_content_header(&mut bytes, 0, channel, size, &properties).expect("it can be encoded");
-    bytes
 }

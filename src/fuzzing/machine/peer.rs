@@ -5,9 +5,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::LazyLock;
 
 use super::user::hash;
+use crate::fuzzing::wire::{method, raw};
 use crate::protocol::{
-    ContentHeader, EncodeMethod, Frame, FrameKind, Method, PROTOCOL_HEADER, basic, channel,
-    connection, encode_method,
+    ContentHeader, Frame, FrameKind, Method, PROTOCOL_HEADER, basic, channel, connection,
 };
 
 /// The ids of a class and a method.
@@ -259,21 +259,4 @@ impl Asked {
         let get_ok = basic::GetOk { delivery_tag: 1, ..Default::default() };
         (self.ids == (60, 70)).then(|| (self.channel, method(self.channel, &get_ok)))
     }
-}
-
-/// A method frame.
-pub(super) fn method<M: EncodeMethod>(channel: u16, method: &M) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    encode_method(&mut bytes, 0, channel, method).expect("it can be encoded");
-    bytes
-}
-
-/// A frame of anything.
-pub(super) fn raw(kind: u8, channel: u16, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![kind];
-    bytes.extend(channel.to_be_bytes());
-    bytes.extend((payload.len() as u32).to_be_bytes());
-    bytes.extend(payload);
-    bytes.push(0xCE);
-    bytes
 }

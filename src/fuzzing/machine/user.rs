@@ -4,12 +4,13 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::peer::{method, pattern, raw};
+use super::peer::pattern;
 use crate::channel::{
     Channel, ChannelId, Completion, Confirm, OnConfirmed, OnMessage, PublishOutcome,
 };
 use crate::connection::Connection;
 use crate::error::{Error, HandshakeError, Result};
+use crate::fuzzing::wire::{method, raw};
 use crate::protocol::{BasicProperties, Method, ShortStr, basic, encode_content_header};
 
 /// What is asked for.
