@@ -458,9 +458,12 @@ pub enum StreamLost {
 #[non_exhaustive]
 pub enum PublishError {
     /// Too much waits to be sent on the connection: as much as its
-    /// [high water mark](crate::ConnectionParameters::set_water_marks), or more.
-    /// [`on_writable`](crate::ConnectionCallbacks::on_writable) is called when there is room again.
-    #[error("too much waits to be sent")]
+    /// [high water mark](crate::ConnectionParameters::set_water_marks), or more. Or the broker has
+    /// paused the channel (AMQP channel.flow; RabbitMQ does not do that).
+    /// [`on_writable`](crate::ConnectionCallbacks::on_writable) is called when there is room again,
+    /// in both cases the channel's
+    /// [writable callbacks](crate::Channel::add_on_writable_callback).
+    #[error("too much waits to be sent, or the broker has paused the channel")]
     Full,
     /// The channel is not open, or a value cannot be encoded.
     #[error(transparent)]

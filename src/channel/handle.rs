@@ -287,7 +287,8 @@ impl Channel {
     /// # Errors
     /// [`PublishError::Misuse`]: the channel is not open, or a value cannot be encoded.
     /// [`PublishError::Full`]: too much waits to be sent, see
-    /// [`set_water_marks`](crate::ConnectionParameters::set_water_marks).
+    /// [`set_water_marks`](crate::ConnectionParameters::set_water_marks), or the broker has paused
+    /// the channel.
     /// [`PublishError::TooManyUnconfirmed`]: see
     /// [`set_max_unconfirmed`](Self::set_max_unconfirmed). Nothing of the message is sent then. That
     /// no such exchange exists is found by the broker later, which then closes the channel.

@@ -76,7 +76,9 @@ pub(crate) struct ChannelState {
     pub(super) unacked: Unacked,
     /// What may be unconfirmed.
     pub(super) room: Room,
-    /// A publish was refused since too much waits to be sent on the connection.
+    /// The broker has asked for no more publishes for now.
+    is_paused: bool,
+    /// A publish was refused for that, or since too much waits to be sent on the connection.
     wants_room: bool,
     /// How many messages were published; in confirm mode, before that.
     published: u64,
@@ -103,6 +105,7 @@ impl ChannelState {
             confirms: None,
             unacked: Unacked::default(),
             room: Room::of(usize::MAX),
+            is_paused: false,
             wants_room: false,
             published: 0,
             request_timeout: None,
@@ -217,7 +220,8 @@ impl ChannelState {
         body: &mut Body<'_>,
     ) -> Result<u64, PublishError> {
         self.ensure_open()?;
-        if !wire.has_room() {
+        let has_room = wire.has_room();
+        if self.is_paused || !has_room {
             self.wants_room = true;
             return Err(PublishError::Full);
         }
@@ -289,6 +293,8 @@ impl ChannelState {
                 // At once: behind a Close that waits it would come when the channel has gone.
                 let reply = channel::FlowOk { active };
                 wire.tell(channel, &reply);
+                self.is_paused = !active;
+                self.tell_of_connection_room(&mut wire.events);
                 Ok(Outcome::Nothing)
             }
             Method::Basic(basic::Method::Deliver(method)) => {
@@ -384,9 +390,9 @@ impl ChannelState {
         Undelivered { unconfirmed, ..self.requests.undelivered() }
     }
 
-    /// There is room on the connection again.
+    /// There is room on the connection again, or the broker lets publishes through again.
     pub(crate) fn tell_of_connection_room(&mut self, events: &mut VecDeque<Event<'static>>) {
-        if std::mem::take(&mut self.wants_room) {
+        if !self.is_paused && std::mem::take(&mut self.wants_room) {
             events.push_back(Event::Writable { channel: self.id });
         }
     }

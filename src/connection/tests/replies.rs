@@ -6,7 +6,8 @@ use std::rc::Rc;
 use super::broker;
 use super::pair::{Happened, Pair, failed};
 use crate::channel::Completion;
-use crate::error::{Error, ProtocolError};
+use crate::connection::ConnectionParameters;
+use crate::error::{Error, ProtocolError, PublishError};
 use crate::protocol::{Method, basic, channel, connection, exchange, queue};
 
 #[test]
@@ -96,6 +97,46 @@ fn the_brokers_flow_is_answered_at_once() {
         assert_eq!(pair.sent(), broker::method(1, &channel::FlowOk { active }));
     }
     assert_eq!(pair.happened(), []);
+}
+
+#[test]
+fn a_channel_that_the_broker_pauses_publishes_nothing_until_it_goes_on() {
+    let (mut pair, paused) = Pair::with_channel();
+    let other = pair.open_channel();
+    let flow = |active| broker::method(1, &channel::Flow { active });
+    pair.feed(&flow(true));
+    pair.feed(&flow(false));
+    pair.sent();
+    for _ in 0..2 {
+        assert_eq!(pair.publish(paused, "no"), Err(PublishError::Full));
+    }
+    assert_eq!(pair.sent(), b"");
+    pair.publish(other, "yes").unwrap();
+    pair.sent();
+    pair.feed(&flow(false));
+    assert_eq!(pair.happened(), []);
+    pair.feed(&flow(true));
+    assert_eq!(pair.happened(), [Happened::Writable(1)]);
+    pair.feed(&flow(true));
+    assert_eq!(pair.happened(), [], "told once");
+    pair.sent();
+    assert_eq!(pair.publish(paused, "yes"), Ok(1));
+}
+
+#[test]
+fn room_on_the_connection_is_none_for_a_channel_that_the_broker_pauses() {
+    let mut parameters = ConnectionParameters::default();
+    parameters.set_water_marks(0, 1).unwrap();
+    let mut pair = Pair::open_with(parameters);
+    let channel = pair.open_channel();
+    pair.publish(channel, "fills it").unwrap();
+    pair.publish(channel, "no").unwrap_err();
+    pair.feed(&broker::method(1, &channel::Flow { active: false }));
+    pair.sent();
+    pair.settle();
+    assert_eq!(pair.happened(), [Happened::ConnectionWritable]);
+    pair.feed(&broker::method(1, &channel::Flow { active: true }));
+    assert_eq!(pair.happened(), [Happened::Writable(1)]);
 }
 
 #[test]

@@ -270,6 +270,7 @@ impl Play<'_> {
         let app_id = self.name();
         let properties = BasicProperties { app_id: Some(app_id.into()), ..Default::default() };
         self.weight += pattern.len();
+        let has_room = self.machine.counters().buffered_out < self.high_water_mark;
         let mut body = if shared { Body::from(pattern.to_vec()) } else { Body::from(pattern) };
         let published: Result<u64, PublishError> =
             self.work(id, |channel, wire| channel.publish(wire, &publish, &properties, &mut body));
@@ -282,10 +283,12 @@ impl Play<'_> {
                     self.user.mandatory.push(Published { channel: id, routing_key, app_id, size });
                 }
             }
-            Err(PublishError::Full) => {
+            Err(PublishError::Full) if !has_room => {
                 self.user.is_full = true;
                 self.user.refused += 1;
             }
+            // The broker has paused the channel, which nobody but a stranger does.
+            Err(PublishError::Full) => assert!(self.peer.is_dishonest, "there was room"),
             Err(_) => {}
         }
         published.is_ok()
