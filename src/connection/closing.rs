@@ -133,7 +133,8 @@ impl Machine {
     }
 
     /// Nothing follows a Close, so what comes on a channel and wants an answer, or was not asked
-    /// for, is dropped. Why the broker closes a channel is told all the same: it may be what was last published.
+    /// for, is dropped. Why the broker closes a channel is told all the same: it may be what was
+    /// last published.
     pub(super) fn cut_after_close(&mut self, frame: Frame<'_>) {
         if frame.kind == FrameKind::Method
             && let Ok(Method::Channel(channel::Method::Close(close))) =

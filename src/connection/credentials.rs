@@ -66,7 +66,9 @@ impl fmt::Debug for dyn Credentials {
 
 /// A user name and a password, sent by the SASL mechanism PLAIN (pika's `PlainCredentials`).
 ///
-/// The password never appears in `Debug` output, errors or logs.
+/// The password never appears in `Debug` output, errors or logs. It stays in memory as long as the
+/// parameters do, for the next attempt (pika's `erase_on_connect` has no counterpart): a secret that
+/// must not, is fetched for each attempt by [`Credentials`] of one's own.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PlainCredentials {
     username: String,

@@ -144,7 +144,7 @@ fn client_properties(parameters: &ConnectionParameters) -> FieldTable<'static> {
     let ours = [
         ("product", FieldValue::from("haypile")),
         ("version", env!("CARGO_PKG_VERSION").into()),
-        ("platform", concat!("Rust on ", "unix").into()),
+        ("platform", FieldValue::from(format!("Rust on {}", std::env::consts::OS))),
         ("capabilities", known.into()),
     ];
     let name = parameters.connection_name().map(|name| ("connection_name", name.into()));

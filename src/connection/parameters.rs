@@ -152,8 +152,9 @@ impl ConnectionParameters {
         self.socket_timeout
     }
 
-    /// How long opening may take at each address, from the start of the TCP connect, over TLS if it is
-    /// spoken, until the connection is open; how long a lookup may take; and an orderly close. Default 15 s.
+    /// How long opening may take at each address, from the start of the TCP connect, over TLS if it
+    /// is spoken, until the connection is open; how long a lookup may take; and an orderly close.
+    /// Default 15 s.
     pub fn stack_timeout(&self) -> Option<Duration> {
         self.stack_timeout
     }
@@ -287,9 +288,9 @@ impl ConnectionParameters {
         Ok(self)
     }
 
-    /// Sets how long opening may take at each address, from the start of the TCP connect, over TLS if
-    /// it is spoken, until the connection is open; how long a lookup of the host may take; and how long an orderly close
-    /// may wait for the broker. `None` waits for ever.
+    /// Sets how long opening may take at each address, from the start of the TCP connect, over TLS
+    /// if it is spoken, until the connection is open; how long a lookup of the host may take; and
+    /// how long an orderly close may wait for the broker. `None` waits for ever.
     ///
     /// # Errors
     /// If it is zero.

@@ -51,9 +51,10 @@ impl TlsOptions {
     /// those of the keychains.
     ///
     /// They are read once for the process, when the first connection that needs them has its
-    /// socket: that takes the loop some milliseconds. If there are none, that is the
-    /// connection's error, [`TlsError::NoRoots`]. A connection is never held up by the network for
-    /// them: revocation is not asked for.
+    /// socket: the loop waits for the disk then, some tens of milliseconds for the hundreds of
+    /// roots that a system has. If there are none, that is the connection's error,
+    /// [`TlsError::NoRoots`]. A connection is never held up by the network for them: revocation is
+    /// not asked for.
     pub fn new() -> Self {
         Self { config: Config::Platform, server_name: None }
     }

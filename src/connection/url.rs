@@ -26,6 +26,8 @@ impl FromStr for ConnectionParameters {
     ///   `stack_timeout` (seconds), `blocked_connection_timeout` (seconds);
     /// - `channel_max`, `frame_max`, `heartbeat` (seconds, to negotiate; 0 for none);
     /// - `connection_name`, `locale`;
+    /// - of the TCP socket: `keepalive_time` (seconds), `keepalive_interval` (seconds),
+    ///   `keepalive_retries`, `user_timeout` (seconds); see [`TcpOptions`](crate::TcpOptions);
     /// - with `amqps`: `cacertfile`, `certfile` and `keyfile` (paths, which are read now) and
     ///   `server_name_indication`; see `TlsOptions`.
     ///
@@ -42,6 +44,10 @@ fn parse(text: &str) -> Result<ConnectionParameters, ParametersError> {
     if text.trim() != text || text.contains(|char: char| char.is_ascii_control()) {
         return Err(unreadable("there is white space at an end, or a control character in it"));
     }
+    if text.contains('#') {
+        // Before anything else: of what follows it, nothing would be read.
+        return Err(unreadable("it has a fragment (a # in the password is written %23)"));
+    }
     let url = Url::parse(text).map_err(|error| unreadable(error.to_string()))?;
     let mut parameters = ConnectionParameters::default();
     let mut keys = Keys::of(&url)?;
@@ -53,9 +59,6 @@ fn parse(text: &str) -> Result<ConnectionParameters, ParametersError> {
     if !text[url.scheme().len()..].starts_with("://") {
         // Otherwise the host would be part of the path.
         return Err(unreadable("// is missing behind the scheme"));
-    }
-    if url.fragment().is_some() {
-        return Err(unreadable("it has a fragment (a # in the password is written %23)"));
     }
     if let Some(host) = url.host_str().filter(|host| !host.is_empty()) {
         let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
@@ -156,30 +159,46 @@ impl Keys {
 
     /// Sets what is left.
     fn set(self, parameters: &mut ConnectionParameters) -> Result<(), ParametersError> {
+        let mut tcp = parameters.tcp_options().clone();
         for (key, value) in self.0 {
             match &*key {
-                "blocked_connection_timeout" => {
-                    parameters.set_blocked_connection_timeout(Some(seconds(&key, &value)?))
-                }
-                "channel_max" => parameters.set_channel_max(number(&key, &value)?)?,
-                "connection_attempts" => {
-                    parameters.set_connection_attempts(number(&key, &value)?)?
-                }
-                "connection_name" => parameters.set_connection_name(value),
-                "frame_max" => parameters.set_frame_max(number(&key, &value)?)?,
-                "heartbeat" => parameters.set_heartbeat(match number(&key, &value)? {
-                    0 => Heartbeat::Exactly(0),
-                    seconds => Heartbeat::Negotiate(seconds),
-                }),
-                "locale" => parameters.set_locale(value)?,
-                "retry_delay" => parameters.set_retry_delay(seconds(&key, &value)?),
-                "socket_timeout" => parameters.set_socket_timeout(Some(seconds(&key, &value)?))?,
-                "stack_timeout" => parameters.set_stack_timeout(Some(seconds(&key, &value)?))?,
-                _ => return Err(unreadable(format!("unknown key {key:?}"))),
-            };
+                "keepalive_interval" => drop(tcp.set_keepalive_interval(seconds(&key, &value)?)?),
+                "keepalive_retries" => drop(tcp.set_keepalive_retries(number(&key, &value)?)?),
+                "keepalive_time" => drop(tcp.set_keepalive_time(seconds(&key, &value)?)?),
+                "user_timeout" => drop(tcp.set_user_timeout(seconds(&key, &value)?)?),
+                _ => set(parameters, &key, value)?,
+            }
         }
+        parameters.set_tcp_options(tcp);
         Ok(())
     }
+}
+
+/// Sets what a key says that is of the connection alone.
+fn set(
+    parameters: &mut ConnectionParameters,
+    key: &str,
+    value: String,
+) -> Result<(), ParametersError> {
+    match key {
+        "blocked_connection_timeout" => {
+            parameters.set_blocked_connection_timeout(Some(seconds(key, &value)?))
+        }
+        "channel_max" => parameters.set_channel_max(number(key, &value)?)?,
+        "connection_attempts" => parameters.set_connection_attempts(number(key, &value)?)?,
+        "connection_name" => parameters.set_connection_name(value),
+        "frame_max" => parameters.set_frame_max(number(key, &value)?)?,
+        "heartbeat" => parameters.set_heartbeat(match number(key, &value)? {
+            0 => Heartbeat::Exactly(0),
+            seconds => Heartbeat::Negotiate(seconds),
+        }),
+        "locale" => parameters.set_locale(value)?,
+        "retry_delay" => parameters.set_retry_delay(seconds(key, &value)?),
+        "socket_timeout" => parameters.set_socket_timeout(Some(seconds(key, &value)?))?,
+        "stack_timeout" => parameters.set_stack_timeout(Some(seconds(key, &value)?))?,
+        _ => return Err(unreadable(format!("unknown key {key:?}"))),
+    };
+    Ok(())
 }
 
 fn unreadable(reason: impl Into<String>) -> ParametersError {
@@ -207,6 +226,7 @@ fn seconds(key: &str, value: &str) -> Result<Duration, ParametersError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connection::TcpOptions;
     use crate::connection::sasl::answered_at_once;
 
     fn read(text: &str) -> ConnectionParameters {
@@ -322,9 +342,25 @@ mod tests {
         assert_eq!(parameters.connection_name(), Some("a b"));
         let blocked = parameters.blocked_connection_timeout();
         assert_eq!(blocked, Some(Duration::from_millis(1500)));
+        assert_eq!(parameters.tcp_options(), &TcpOptions::default());
         assert_eq!(parameters.heartbeat(), Heartbeat::Negotiate(0));
         assert_eq!(read("amqp://h?heartbeat=9").heartbeat(), Heartbeat::Negotiate(9));
         assert_eq!(read("amqp://h?heartbeat=0").heartbeat(), Heartbeat::Exactly(0));
+    }
+
+    #[test]
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn keys_set_options_of_the_socket() {
+        let parameters = read(
+            "amqp://h?keepalive_time=30&keepalive_interval=5&keepalive_retries=3&user_timeout=2.5",
+        );
+        let mut options = TcpOptions::default();
+        options.set_keepalive_time(Duration::from_secs(30)).unwrap();
+        options.set_keepalive_interval(Duration::from_secs(5)).unwrap();
+        options.set_keepalive_retries(3).unwrap();
+        options.set_user_timeout(Duration::from_millis(2500)).unwrap();
+        assert_eq!(parameters.tcp_options(), &options);
+        assert!(refusal("amqp://h?keepalive_time=0.5").contains("keepalive_time"));
     }
 
     #[test]
@@ -344,9 +380,9 @@ mod tests {
         for blank in [" amqp://h", "amqp://h\n", "amqp://h/a\tb", "amqp://u:p\nw@h"] {
             assert!(refusal(blank).contains("control character"), "{blank:?}");
         }
-        assert!(
-            refusal("amqp://u:p#w@h").contains("%23") || refusal("amqp://u:p#w@h").contains("port")
-        );
+        for fragment in ["amqp://u:p#w@h", "amqp://h#f", "amqp://h/v?heartbeat=1#"] {
+            assert!(refusal(fragment).contains("%23"), "{fragment}");
+        }
         assert!(refusal("").contains("URL"));
         assert!(refusal(&format!("amqp://h/{}", "v".repeat(256))).contains("virtual_host"));
     }
