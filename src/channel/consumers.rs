@@ -81,6 +81,12 @@ impl Consumers {
         self.chosen.get(tag).copied()
     }
 
+    /// Those of the consumers that nobody has cancelled.
+    pub(crate) fn tags(&self) -> impl Iterator<Item = &Bytes> {
+        let live = self.slots.iter().filter(|(_, consumer)| !consumer.cancelling);
+        live.map(|(_, consumer)| &consumer.tag)
+    }
+
     pub(crate) fn get_mut(&mut self, slot: usize) -> Option<&mut Consumer> {
         self.slots.get_mut(slot)
     }

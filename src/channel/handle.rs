@@ -367,6 +367,15 @@ impl Channel {
         Ok(self.ask(|channel, wire| channel.cancel(wire, &method, &mut completion))?)
     }
 
+    /// The tags of the consumers that are started and not cancelled (pika's `consumer_tags`), in no
+    /// certain order.
+    pub fn consumer_tags(&self) -> Vec<ShortStr<'static>> {
+        let tags = |channel: &ChannelState| {
+            channel.consumers.tags().map(|tag| tag.clone().into()).collect()
+        };
+        self.look(tags).unwrap_or_default()
+    }
+
     /// Fetches one message (AMQP basic.get): `None` if the queue is empty.
     ///
     /// # Errors

@@ -9,19 +9,11 @@ pub(crate) type OnEnd = Box<dyn FnOnce(&Connection, Error)>;
 pub(crate) type OnBlocked = Box<dyn FnMut(&Connection, &ShortStr<'_>)>;
 pub(crate) type OnChange = Box<dyn FnMut(&Connection)>;
 
-/// The closures that are called as often as something happens, until the connection ends.
-#[derive(Default)]
-pub(crate) struct ConnectionObservers {
-    pub(crate) on_blocked: Vec<OnBlocked>,
-    pub(crate) on_unblocked: Vec<OnChange>,
-    pub(crate) on_writable: Vec<OnChange>,
-}
-
 /// The closures that a connection calls, always from the loop.
 ///
 /// Of `on_open_error` and `on_close`, exactly one is called, once, for each connection that ends
 /// while its loop runs. All closures are dropped once the connection has ended, with nothing
-/// borrowed.
+/// borrowed. Several for the same are called in the order they were added.
 ///
 /// ```
 /// use haypile::ConnectionCallbacks;
@@ -34,10 +26,12 @@ pub(crate) struct ConnectionObservers {
 /// ```
 #[derive(Default)]
 pub struct ConnectionCallbacks {
-    pub(crate) on_open: Option<OnOpen>,
-    pub(crate) on_open_error: Option<OnEnd>,
-    pub(crate) on_close: Option<OnEnd>,
-    pub(crate) observers: ConnectionObservers,
+    pub(crate) on_open: Vec<OnOpen>,
+    pub(crate) on_open_error: Vec<OnEnd>,
+    pub(crate) on_close: Vec<OnEnd>,
+    pub(crate) on_blocked: Vec<OnBlocked>,
+    pub(crate) on_unblocked: Vec<OnChange>,
+    pub(crate) on_writable: Vec<OnChange>,
 }
 
 impl ConnectionCallbacks {
@@ -48,7 +42,7 @@ impl ConnectionCallbacks {
 
     /// Called when the connection is open (pika's `on_open_callback`).
     pub fn on_open(mut self, on_open: impl FnOnce(&Connection) + 'static) -> Self {
-        self.on_open = Some(Box::new(on_open));
+        self.on_open.push(Box::new(on_open));
         self
     }
 
@@ -59,7 +53,7 @@ impl ConnectionCallbacks {
         mut self,
         on_open_error: impl FnOnce(&Connection, Error) + 'static,
     ) -> Self {
-        self.on_open_error = Some(Box::new(on_open_error));
+        self.on_open_error.push(Box::new(on_open_error));
         self
     }
 
@@ -67,7 +61,7 @@ impl ConnectionCallbacks {
     /// what went wrong (pika's `on_close_callback`). Without it, any other reason than this
     /// program's own `close` is logged.
     pub fn on_close(mut self, on_close: impl FnOnce(&Connection, Error) + 'static) -> Self {
-        self.on_close = Some(Box::new(on_close));
+        self.on_close.push(Box::new(on_close));
         self
     }
 
@@ -84,14 +78,14 @@ impl ConnectionCallbacks {
         mut self,
         on_blocked: impl FnMut(&Connection, &ShortStr<'_>) + 'static,
     ) -> Self {
-        self.observers.on_blocked.push(Box::new(on_blocked));
+        self.on_blocked.push(Box::new(on_blocked));
         self
     }
 
     /// Called when the broker takes messages again (RabbitMQ's connection.unblocked; pika's
     /// `add_on_connection_unblocked_callback`).
     pub fn on_unblocked(mut self, on_unblocked: impl FnMut(&Connection) + 'static) -> Self {
-        self.observers.on_unblocked.push(Box::new(on_unblocked));
+        self.on_unblocked.push(Box::new(on_unblocked));
         self
     }
 
@@ -100,7 +94,7 @@ impl ConnectionCallbacks {
     /// there was none, when no more than the
     /// [low water mark](crate::ConnectionParameters::set_water_marks) waits to be sent.
     pub fn on_writable(mut self, on_writable: impl FnMut(&Connection) + 'static) -> Self {
-        self.observers.on_writable.push(Box::new(on_writable));
+        self.on_writable.push(Box::new(on_writable));
         self
     }
 }
@@ -108,9 +102,12 @@ impl ConnectionCallbacks {
 impl std::fmt::Debug for ConnectionCallbacks {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ConnectionCallbacks")
-            .field("on_open", &self.on_open.is_some())
-            .field("on_open_error", &self.on_open_error.is_some())
-            .field("on_close", &self.on_close.is_some())
-            .finish_non_exhaustive()
+            .field("on_open", &self.on_open.len())
+            .field("on_open_error", &self.on_open_error.len())
+            .field("on_close", &self.on_close.len())
+            .field("on_blocked", &self.on_blocked.len())
+            .field("on_unblocked", &self.on_unblocked.len())
+            .field("on_writable", &self.on_writable.len())
+            .finish()
     }
 }

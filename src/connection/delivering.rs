@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
-use super::callbacks::{ConnectionCallbacks, ConnectionObservers};
+use super::callbacks::ConnectionCallbacks;
 use super::event::Event;
 use super::handle::Connection;
 use super::lent::{Home, Lent, LentList, OfChannel, OfConnection};
@@ -75,10 +75,9 @@ impl Session {
             Event::Challenged(challenge) => self.challenged(core, challenge),
             Event::Opened => {
                 let (workflow, on_challenge) = (self.workflow.take(), self.take_on_challenge());
-                let on_open = self.callbacks.borrow_mut().on_open.take();
-                if let Some(on_open) = on_open {
-                    self.call(core, || on_open(&self.connection()));
-                }
+                let on_open = std::mem::take(&mut self.callbacks.borrow_mut().on_open);
+                let connection = &self.connection();
+                self.call_each(core, on_open.into_iter().map(|call| || call(connection)));
                 self.call(core, || drop((workflow, on_challenge)));
             }
             Event::Blocked { reason } => {
@@ -143,7 +142,7 @@ impl Session {
     fn observe_connection<F: 'static>(
         &self,
         core: &LoopCore,
-        list: fn(&mut ConnectionObservers) -> &mut Vec<F>,
+        list: fn(&mut ConnectionCallbacks) -> &mut Vec<F>,
         call: impl Fn(&mut F, &Connection),
     ) -> bool {
         let handle = self.connection();
@@ -181,23 +180,21 @@ impl Session {
         workflow.iter().for_each(Workflow::abandon);
         let services = self.services.upgrade();
         let released = services.as_ref().zip(self.key.take()).map(|(s, key)| s.release(key));
-        let callbacks = self.callbacks.take();
-        let ConnectionCallbacks { on_open, on_open_error, on_close, observers } = callbacks;
-        let (told, untold) =
-            if was_open { (on_close, on_open_error) } else { (on_open_error, on_close) };
-        match told {
-            Some(told) => self.call(core, || told(&self.connection(), error)),
-            None if !was_open => {
-                if let Some(services) = services {
-                    services.unhandled_error(error);
-                }
+        let mut callbacks = self.callbacks.take();
+        let told = if was_open { &mut callbacks.on_close } else { &mut callbacks.on_open_error };
+        let told = std::mem::take(told);
+        if !told.is_empty() {
+            let (connection, error) = (&self.connection(), &error);
+            let calls = told.into_iter().map(|call| || call(connection, error.clone()));
+            self.call_each(core, calls);
+        } else if !was_open {
+            if let Some(services) = services {
+                services.unhandled_error(error);
             }
-            None if !matches!(error, Error::ConnectionClosed(Closed { by: Party::Client, .. })) => {
-                log::error!("{error}");
-            }
-            None => {}
+        } else if !matches!(error, Error::ConnectionClosed(Closed { by: Party::Client, .. })) {
+            log::error!("{error}");
         }
-        self.call(core, || drop((on_open, untold, observers, workflow, on_challenge)));
+        self.call(core, || drop((callbacks, workflow, on_challenge)));
         drop(released);
     }
 }

@@ -4,13 +4,14 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::callbacks::ConnectionObservers;
+use super::callbacks::ConnectionCallbacks;
 use super::counters::{Counters, Undelivered};
+use super::parameters::ConnectionParameters;
 use super::remote::{Inbox, RemoteConnection};
 use super::secrets::OnUpdated;
 use super::session::Session;
 use crate::channel::{Channel, Completion};
-use crate::error::{LoopError, Misuse, Result};
+use crate::error::{Error, LoopError, Misuse, Result};
 use crate::io_services::Services;
 use crate::protocol::{FieldTable, LongStr, Method, ShortStr, connection};
 
@@ -124,6 +125,19 @@ impl Connection {
     }
 
     /// Adds a closure that is called as
+    /// [`ConnectionCallbacks::on_close`](crate::ConnectionCallbacks::on_close) is, after those that
+    /// are there (pika's method of this name).
+    ///
+    /// # Errors
+    /// [`Misuse::ConnectionNotOpen`] if the connection has ended; the closure is dropped uncalled.
+    pub fn add_on_close_callback(
+        &self,
+        on_close: impl FnOnce(&Connection, Error) + 'static,
+    ) -> Result<()> {
+        self.observe(Box::new(on_close) as _, |callbacks| &mut callbacks.on_close)
+    }
+
+    /// Adds a closure that is called as
     /// [`ConnectionCallbacks::on_blocked`](crate::ConnectionCallbacks::on_blocked) is, after those
     /// that are there (pika's method of this name).
     ///
@@ -133,7 +147,7 @@ impl Connection {
         &self,
         on_blocked: impl FnMut(&Connection, &ShortStr<'_>) + 'static,
     ) -> Result<()> {
-        self.observe(Box::new(on_blocked) as _, |observers| &mut observers.on_blocked)
+        self.observe(Box::new(on_blocked) as _, |callbacks| &mut callbacks.on_blocked)
     }
 
     /// Adds a closure that is called as
@@ -146,7 +160,7 @@ impl Connection {
         &self,
         on_unblocked: impl FnMut(&Connection) + 'static,
     ) -> Result<()> {
-        self.observe(Box::new(on_unblocked) as _, |observers| &mut observers.on_unblocked)
+        self.observe(Box::new(on_unblocked) as _, |callbacks| &mut callbacks.on_unblocked)
     }
 
     /// Adds a closure that is called as
@@ -159,19 +173,19 @@ impl Connection {
         &self,
         on_writable: impl FnMut(&Connection) + 'static,
     ) -> Result<()> {
-        self.observe(Box::new(on_writable) as _, |observers| &mut observers.on_writable)
+        self.observe(Box::new(on_writable) as _, |callbacks| &mut callbacks.on_writable)
     }
 
     fn observe<F>(
         &self,
         closure: F,
-        list: fn(&mut ConnectionObservers) -> &mut Vec<F>,
+        list: fn(&mut ConnectionCallbacks) -> &mut Vec<F>,
     ) -> Result<()> {
         let session = self.session()?;
         if session.look(|machine| machine.is_closed()) {
             return Err(Misuse::ConnectionNotOpen.into());
         }
-        session.observe_with(|observers| list(observers).push(closure));
+        list(&mut session.callbacks.borrow_mut()).push(closure);
         Ok(())
     }
 
@@ -207,10 +221,29 @@ impl Connection {
         })
     }
 
+    /// How it was connected: of several hosts, the parameters of the one it is connected to (pika's
+    /// `params`). `None` before a broker has said something, and after the connection has ended.
+    pub fn parameters(&self) -> Option<ConnectionParameters> {
+        self.session.upgrade()?.look(|machine| machine.parameters().cloned())
+    }
+
     /// The negotiated highest channel number; 0 before the connection is open.
     pub fn channel_max(&self) -> u16 {
         let session = self.session.upgrade();
         session.map_or(0, |session| session.look(|machine| machine.limits().channel_max))
+    }
+
+    /// The negotiated size of the largest frame, in bytes (AMQP connection.tune); before that, the
+    /// 4,096 that every peer takes, and 0 after the connection has ended.
+    pub fn frame_max(&self) -> u32 {
+        let session = self.session.upgrade();
+        session.map_or(0, |session| session.look(|machine| machine.limits().frame_max))
+    }
+
+    /// The negotiated heartbeat interval (AMQP connection.tune); `None` if there are no heartbeats,
+    /// or the connection is not open yet or has ended.
+    pub fn heartbeat(&self) -> Option<Duration> {
+        self.session.upgrade()?.look(|machine| machine.heartbeat())
     }
 
     /// What it has done so far, and what waits in it now. In `on_close` it tells of the connection

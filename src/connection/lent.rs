@@ -1,6 +1,6 @@
 //! The user's closures while they run: however that ends, they go back to their place.
 
-use super::callbacks::ConnectionObservers;
+use super::callbacks::ConnectionCallbacks;
 use super::event::Event;
 use super::session::Session;
 use crate::channel::{ChannelId, ConsumerKey, Observers, OnMessage};
@@ -49,12 +49,12 @@ impl<F> Home<F> for OfChannel<F> {
 }
 
 /// A list of the connection's own.
-pub(super) struct OfConnection<F>(pub(super) fn(&mut ConnectionObservers) -> &mut Vec<F>);
+pub(super) struct OfConnection<F>(pub(super) fn(&mut ConnectionCallbacks) -> &mut Vec<F>);
 
 impl<F> Home<F> for OfConnection<F> {
     fn visit<R>(&self, session: &Session, visit: impl FnOnce(&mut Vec<F>) -> R) -> Option<R> {
         let is_closed = session.machine.borrow().is_closed();
-        (!is_closed).then(|| visit(self.0(&mut session.callbacks.borrow_mut().observers)))
+        (!is_closed).then(|| visit(self.0(&mut session.callbacks.borrow_mut())))
     }
 }
 

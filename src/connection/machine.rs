@@ -276,6 +276,16 @@ impl Machine {
         self.wire.limits
     }
 
+    /// How to connect to whoever has said something.
+    pub(crate) fn parameters(&self) -> Option<&ConnectionParameters> {
+        self.heard.map(|_| &self.parameters)
+    }
+
+    /// The interval of heartbeats.
+    pub(crate) fn heartbeat(&self) -> Option<Duration> {
+        self.pulse.as_ref().map(Pulse::interval)
+    }
+
     pub(crate) fn server_properties(&self) -> &FieldTable<'static> {
         &self.server_properties
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::authenticating::Authentication;
-use super::callbacks::{ConnectionCallbacks, ConnectionObservers};
+use super::callbacks::ConnectionCallbacks;
 use super::counters::Counters;
 use super::handle::Connection;
 use super::input::Input;
@@ -110,11 +110,6 @@ impl Session {
     /// Looks at the machine; nothing follows from it.
     pub(crate) fn look<R>(&self, look: impl FnOnce(&Machine) -> R) -> R {
         look(&self.machine.borrow())
-    }
-
-    /// Works on the closures that are kept for the connection as a whole.
-    pub(crate) fn observe_with(&self, work: impl FnOnce(&mut ConnectionObservers)) {
-        work(&mut self.callbacks.borrow_mut().observers);
     }
 
     /// That session, if `core` still owns it.

@@ -1,20 +1,13 @@
 //! A callback that panics loses itself alone.
 
+mod session;
+#[path = "../support/mod.rs"]
 mod support;
 
-use std::cell::Cell;
-use std::rc::Rc;
-use std::sync::Once;
-use std::time::Duration;
-
-use haypile::protocol::channel;
-use haypile::{
-    BasicProperties, Channel, Confirm, ConnectionCallbacks, Delivery, Result, Services, basic,
-    queue,
-};
+use session::{ALL, Notes, after, broker, session};
+use support::Host;
 use support::hosts::ConformanceHost;
-use support::peers::{Peer, Wire, dead_end, delivery, message, method_bytes, parameters_of};
-use support::{Host, Log};
+use support::peers::{dead_end, parameters_of};
 
 /// Every kind of callback of a connection that the session below has.
 const OF_THE_CONNECTION: [&str; 21] = [
@@ -58,244 +51,10 @@ const DROPS: [&[&str]; 9] = [
 /// Those of the loop.
 const OF_THE_LOOP: [&str; 4] = ["timer a", "timer b", "post a", "post b"];
 
-fn quiet() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let loud = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            let text = panic.payload().downcast_ref::<String>();
-            if !text.is_some_and(|text| text.starts_with("on purpose")) {
-                loud(panic);
-            }
-        }));
-    });
-}
-
-/// What the callbacks of a session do: note that they were called, and panic if it is their turn.
-#[derive(Clone)]
-struct Notes {
-    panicking: Rc<[&'static str]>,
-    connection: Log,
-    ioloop: Log,
-}
-
-impl Notes {
-    fn new(panicking: &[&'static str]) -> Self {
-        quiet();
-        println!("{panicking:?}");
-        Self { panicking: panicking.into(), connection: Log::default(), ioloop: Log::default() }
-    }
-
-    /// The last thing that a callback of the connection does.
-    fn end(&self, name: &str) {
-        self.connection.add(name);
-        self.panic_if(name);
-    }
-
-    /// The last thing that a callback of the loop does.
-    fn end_of_loop(&self, name: &str) {
-        self.ioloop.add(name);
-        self.panic_if(name);
-    }
-
-    /// For a callback to capture: does what the name says.
-    fn when_dropped(&self, name: &'static str) -> Option<PanicsWhenDropped> {
-        self.panicking.contains(&name).then(|| PanicsWhenDropped(name))
-    }
-
-    fn panic_if(&self, name: &str) {
-        assert!(!self.panicking.contains(&name), "on purpose: {name}");
-    }
-}
-
-struct PanicsWhenDropped(&'static str);
-
-impl Drop for PanicsWhenDropped {
-    fn drop(&mut self) {
-        panic!("on purpose: {}", self.0);
-    }
-}
-
-/// A broker that, once it is consumed from, sends everything at once: one read takes it all.
-fn broker() -> Peer {
-    Peer::new(|wire: &mut Wire| {
-        wire.open();
-        while let Some(frame) = wire.frame() {
-            if frame.kind == haypile::protocol::FrameKind::Method
-                && frame.method().name() == "basic.consume"
-            {
-                wire.send(burst());
-            } else if wire.answer(&frame) {
-                break;
-            }
-        }
-    })
-}
-
-fn burst() -> Vec<u8> {
-    let tag = || "mine".into();
-    let returned = basic::Return { reply_code: 312, ..Default::default() };
-    let close = channel::Close {
-        reply_code: 404,
-        reply_text: "for no reason".into(),
-        ..Default::default()
-    };
-    [
-        method_bytes(1, &basic::ConsumeOk { consumer_tag: tag() }),
-        delivery(1, "mine", 1, b"small"),
-        delivery(1, "mine", 2, &[7; 5000]),
-        method_bytes(1, &basic::Ack { delivery_tag: 2, multiple: true }),
-        delivery(1, "mine", 3, b""),
-        message(1, &returned, b"returned"),
-        delivery(1, "mine", 4, b"last"),
-        method_bytes(1, &basic::Cancel { consumer_tag: tag() }),
-        method_bytes(1, &close),
-    ]
-    .concat()
-}
-
-/// Starts a session in which every kind of callback is called; `stop` when it has ended.
-fn session(notes: &Notes, stop: Rc<dyn Fn()>) -> ConnectionCallbacks {
-    let (opening, erring, closing) = (notes.clone(), notes.clone(), notes.clone());
-    let no_error = notes.when_dropped("drop of on_open_error");
-    let end = notes.when_dropped("drop of on_close");
-    let unopened = Rc::clone(&stop);
-    ConnectionCallbacks::new()
-        .on_open(move |connection| {
-            of_the_loop(&opening, &connection.services().unwrap());
-            let notes = opening.clone();
-            connection
-                .channel(None, move |channel, open| on_channel(&notes, channel, open))
-                .unwrap();
-            opening.end("on_open");
-        })
-        .on_open_error(move |connection, _| {
-            let _probe = &no_error;
-            connection.services().unwrap().add_callback(move || unopened());
-            erring.end("on_open_error");
-        })
-        .on_close(move |connection, _| {
-            let _probe = end;
-            // Not at once: a stop is over with the `start` that a panic ends.
-            connection.services().unwrap().add_callback(move || stop());
-            closing.end("on_close");
-        })
-}
-
-fn of_the_loop(notes: &Notes, services: &Services) {
-    for name in ["post a", "post b"] {
-        let notes = notes.clone();
-        services.add_callback(move || notes.end_of_loop(name));
-    }
-    for name in ["timer a", "timer b"] {
-        let notes = notes.clone();
-        services.call_later(Duration::ZERO, move || notes.end_of_loop(name));
-    }
-}
-
-fn on_channel(notes: &Notes, channel: &Channel, open: Result<()>) {
-    if open.is_err() {
-        return notes.end("channel on_open");
-    }
-    for name in ["return a", "return b"] {
-        let notes = notes.clone();
-        let drops = "drop of on_return";
-        let probe = (name == "return a").then(|| notes.when_dropped(drops));
-        channel
-            .add_on_return_callback(move |_, message| {
-                let _probe = &probe;
-                assert_eq!(message.body(), b"returned");
-                notes.end(name);
-            })
-            .unwrap();
-    }
-    for name in ["cancel a", "cancel b"] {
-        let notes = notes.clone();
-        channel
-            .add_on_cancel_callback(move |_, tag| {
-                assert_eq!(*tag, "mine");
-                notes.end(name);
-            })
-            .unwrap();
-    }
-    for name in ["channel closed a", "channel closed b"] {
-        let notes = notes.clone();
-        channel
-            .add_on_close_callback(move |channel, _| {
-                if name == "channel closed a" {
-                    support::close(&channel.connection());
-                }
-                notes.end(name);
-            })
-            .unwrap();
-    }
-    let told = notes.clone();
-    let declare = queue::Declare { queue: "q".into(), ..Default::default() };
-    channel.queue_declare(declare, move |_, _| told.end("declared")).unwrap();
-    let (heard, told) = (notes.clone(), notes.clone());
-    let probe = notes.when_dropped("drop of on_confirm");
-    let on_confirm = move |_: &Channel, confirm: Confirm<'_>| {
-        let _probe = &probe;
-        heard.end(&format!("confirm {}", confirm.sequence_number));
-    };
-    channel.confirm_delivery(on_confirm, move |_, _| told.end("selected")).unwrap();
-    for name in ["all confirmed", "not all confirmed"] {
-        for _ in 0..2 {
-            let to = basic::Publish::default();
-            channel.basic_publish(to, &BasicProperties::default(), "x").unwrap();
-        }
-        let told = notes.clone();
-        channel.when_confirmed(move |_, _| told.end(name)).unwrap();
-    }
-    let (heard, told) = (notes.clone(), notes.clone());
-    let consume = basic::Consume { consumer_tag: "mine".into(), ..Default::default() };
-    let probe = notes.when_dropped("drop of on_message");
-    let on_message = move |_: &Channel, delivery: &Delivery<'_>| {
-        let _probe = &probe;
-        heard.end(&format!("message {}", delivery.delivery_tag()));
-    };
-    channel.basic_consume(consume, on_message, move |_, _| told.end("consuming")).unwrap();
-    // Asked behind the consume: never answered.
-    let told = notes.clone();
-    let get = basic::Get { queue: "q".into(), no_ack: true };
-    channel
-        .basic_get(get, move |_, got| {
-            assert!(got.is_err());
-            told.end("got");
-        })
-        .unwrap();
-    notes.end("channel on_open");
-}
-
-/// What a session calls, in this order, if nothing panics.
-const ALL: [&str; 23] = [
-    "on_open",
-    "channel on_open",
-    "declared",
-    "selected",
-    "consuming",
-    "message 1",
-    "message 2",
-    "confirm 1",
-    "confirm 2",
-    "all confirmed",
-    "message 3",
-    "return a",
-    "return b",
-    "message 4",
-    "cancel a",
-    "cancel b",
-    "got",
-    "confirm 3",
-    "confirm 4",
-    "not all confirmed",
-    "channel closed a",
-    "channel closed b",
-    "on_close",
-];
-
 mod on_select {
     use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+    use std::rc::Rc;
 
     use super::*;
     use support::hosts::Select;
@@ -367,25 +126,16 @@ fn completes(name: &str) -> bool {
         || name.starts_with("channel closed")
 }
 
-/// Calls `stop` when it is called for the last of so many times.
-fn after(times: usize, stop: Rc<dyn Fn()>) -> Rc<dyn Fn()> {
-    let left = Cell::new(times);
-    Rc::new(move || {
-        left.set(left.get() - 1);
-        if left.get() == 0 {
-            stop();
-        }
-    })
-}
-
 #[cfg(feature = "tokio")]
 mod on_tokio {
-    use std::cell::RefCell;
+    use std::rc::Rc;
 
     use haypile::protocol::Method;
 
     use super::*;
+    use support::Log;
     use support::hosts::Tokio;
+    use support::peers::Peer;
 
     /// A host, and what its `on_panic` is told.
     fn host() -> (Tokio, Log) {
@@ -409,23 +159,13 @@ mod on_tokio {
             let stop = after(2, host.stopper());
             let peer = broker();
             let notes = Notes::new(&[panicking]);
-            let ended = Rc::new(RefCell::new(None));
-            let end = Rc::clone(&ended);
-            let mut callbacks = session(&notes, Rc::clone(&stop));
-            if panicking != "on_close" {
-                let stop = Rc::clone(&stop);
-                callbacks = callbacks.on_close(move |_, error| {
-                    end.replace(Some(error));
-                    stop();
-                });
-            }
-            host.connect(peer.parameters(), callbacks);
+            host.connect(peer.parameters(), session(&notes, Rc::clone(&stop)));
             let (other_peer, other) = neighbour(&host, stop);
             host.run();
             let message = format!("on purpose: {panicking}");
             assert_eq!(told.lines(), [message.as_str()]);
             if panicking != "on_close" && !panicking.starts_with("channel closed") {
-                assert_eq!(ended.take(), Some(haypile::Error::CallbackPanicked(message)));
+                assert_eq!(notes.ended.take(), Some(haypile::Error::CallbackPanicked(message)));
                 let lines = notes.connection.lines();
                 let at = lines.iter().position(|line| line == panicking).unwrap();
                 assert_eq!(lines[..=at], ALL[..=at]);
