@@ -110,8 +110,7 @@ fn a_peer_that_does_not_read_costs_no_more_memory_than_the_mark<H: Host>() {
     let (cue, wait) = mpsc::channel();
     let peer = Peer::new(move |wire| {
         wire.open();
-        let open = wire.expect("channel.open");
-        wire.answer(&open);
+        wire.grant("channel.open");
         wait.recv().expect("a cue");
         let (mut number, mut size, mut missing) = (0, 0, 0);
         while number < COUNT || missing > 0 {
@@ -230,8 +229,7 @@ fn what_never_left_is_counted_in_on_close<H: Host>() {
     let (cue, wait) = mpsc::channel();
     let peer = Peer::new(move |wire| {
         wire.open();
-        let open = wire.expect("channel.open");
-        wire.answer(&open);
+        wire.grant("channel.open");
         wait.recv().expect("a cue");
     });
     let host = H::new();

@@ -153,8 +153,9 @@ fn tls_trusts_whom_it_is_told_to_and_logs_in_by_certificate() {
     let printed = ["connected", "received sealed", "connection closed by this client: (200) bye"];
     for files in [&certificate[..1], &certificate[..]] {
         let output = command("tls").arg(&url).args(files).output().expect("cargo runs");
-        let lines = String::from_utf8(output.stdout).expect("text");
-        assert_eq!(lines.lines().collect::<Vec<_>>(), printed, "{:?}", output.stderr);
+        let [said, complaint] =
+            [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+        assert_eq!(said.lines().collect::<Vec<_>>(), printed, "{complaint}");
     }
     // Without a file it is the platform, which may know the authority, or not.
     let none = std::env::temp_dir().join(format!("haypile-no-roots-{}", std::process::id()));

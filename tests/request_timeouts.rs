@@ -46,8 +46,7 @@ fn what_comes_too_late_is_undone<H: Host>() {
     let peer = Peer::new(|wire| {
         wire.open();
         for _ in 1..=3 {
-            let open = wire.expect("channel.open");
-            wire.answer(&open);
+            wire.grant("channel.open");
         }
         let asked = [(1, "basic.get"), (2, "basic.consume"), (3, "queue.declare")];
         requested(wire, &asked);
@@ -139,8 +138,7 @@ fn ask(connection: &Connection, [first, second, third]: [&Channel; 3], log: Log)
 fn a_channel_that_is_not_closed_in_time_ends_and_its_number_comes_back<H: Host>() {
     let peer = Peer::new(|wire| {
         wire.open();
-        let open = wire.expect("channel.open");
-        wire.answer(&open);
+        wire.grant("channel.open");
         let closing = wire.expect("channel.close");
         // The other channel has the next number.
         let open = wire.expect("channel.open");

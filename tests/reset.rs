@@ -72,8 +72,7 @@ fn peer(then: impl FnOnce(&mut Wire) + Send + 'static) -> (Peer, Cue) {
     let (done, answer) = mpsc::channel::<()>();
     let peer = Peer::new(move |wire| {
         wire.open();
-        let open = wire.expect("channel.open");
-        wire.answer(&open);
+        wire.grant("channel.open");
         wait.recv().expect("a cue");
         wire.after = Some(Box::new(done));
         then(wire);

@@ -264,8 +264,7 @@ fn ended<H: Host>(then: impl FnOnce(&mut Wire) + Send + 'static) -> Error {
     let config = authority.server().serves();
     let peer = Peer::new(move |wire| {
         serve(wire, config, |wire| {
-            let open = wire.expect("channel.open");
-            wire.answer(&open);
+            wire.grant("channel.open");
             then(wire);
         });
     });
@@ -317,6 +316,12 @@ fn a_start_that_comes_with_the_end_of_the_handshake<H: Host>() {
     peer.join();
 }
 
+/// Answers a client until it has a channel and a consumer on it.
+fn begin_to_consume(wire: &mut Wire) {
+    wire.grant("channel.open");
+    wire.grant("basic.consume");
+}
+
 /// Consumes `count` messages, whose bodies are their numbers in a hundred bytes, from a server that
 /// sends them as `send` does.
 fn consumes<H: Host>(count: u64, send: impl FnOnce(&mut Wire, Vec<u8>) + Send + 'static) {
@@ -324,10 +329,7 @@ fn consumes<H: Host>(count: u64, send: impl FnOnce(&mut Wire, Vec<u8>) + Send + 
     let config = authority.server().serves();
     let peer = Peer::new(move |wire| {
         serve(wire, config, |wire| {
-            let open = wire.expect("channel.open");
-            wire.answer(&open);
-            let consume = wire.expect("basic.consume");
-            wire.answer(&consume);
+            begin_to_consume(wire);
             let all = (0..count).flat_map(|number| delivery(number + 1, &body(number)));
             send(wire, all.collect());
         });
@@ -391,10 +393,7 @@ fn reads_go_on_while_writes_wait_hazard_21<H: Host>() {
     let config = authority.server().serves();
     let peer = Peer::new(move |wire| {
         serve(wire, config, |wire| {
-            let open = wire.expect("channel.open");
-            wire.answer(&open);
-            let consume = wire.expect("basic.consume");
-            wire.answer(&consume);
+            begin_to_consume(wire);
             // The client cannot write any more, and is to read this; it acknowledges.
             wire.send(delivery(1, "while you wait"));
             // It all comes, in order.

@@ -1,22 +1,29 @@
 //! From parameters to an open connection, over real sockets: several hosts and addresses, lookups,
 //! deadlines, aborts. What is tried when is shown under a virtual clock, beside the code.
 
+mod phases;
+mod scene;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use haypile::{
-    ConnectError, Connection, ConnectionCallbacks, ConnectionParameters, ConnectionWorkflow, Error,
-    FdHandler, FdKey, HandshakeError, Interest, IoServices, Lookup, LoopCore, Phase,
-    PlainCredentials, ResolveCallback, Services,
+    ConnectError, ConnectionCallbacks, ConnectionParameters, ConnectionWorkflow, Error,
+    HandshakeError, PlainCredentials,
 };
-use support::peers::{self, Peer, SECRET, Wire, dead_end, parameters_of, silent};
-use support::{Host, Probes, broker, close, every_host, logs};
+
+use phases::{
+    a_loop_that_goes_in_each_phase_tells_nothing, close_ends_each_phase_once_and_leaves_nothing,
+    one_deadline_ends_each_phase,
+};
+use scene::{Answer, HOUR, MOMENT, Scene, slow};
+use support::peers::{self, Peer, SECRET, Wire, dead_end, silent};
+use support::{Host, broker, close, every_host};
 
 every_host!(
     a_silent_address_is_raced_by_the_next,
@@ -37,144 +44,6 @@ every_host!(
     what_was_set_before_outlives_a_host_that_fails,
 );
 
-/// What the callbacks of a connection were told.
-#[derive(Clone, Debug, PartialEq)]
-enum Told {
-    Opened,
-    Failed(Error),
-    Closed,
-}
-
-/// A loop whose names resolve to what a test says.
-struct Scene<H> {
-    host: H,
-    services: Services,
-    told: Rc<RefCell<Vec<Told>>>,
-}
-
-#[derive(Clone)]
-enum Answer {
-    Addresses(Vec<SocketAddr>),
-    Never,
-}
-
-impl<H: Host> Scene<H> {
-    fn new(names: &[(&str, Answer)]) -> Self {
-        logs::keep();
-        let host = H::new();
-        let names = names.iter().map(|(name, answer)| ((*name).to_owned(), answer.clone()));
-        let services = Services::new(Named { host: host.services(), names: names.collect() });
-        Self { host, services, told: Rc::default() }
-    }
-
-    /// Starts to connect. It is closed when it is open; the loop ends when the connection has.
-    fn connect(&self, workflow: impl Into<ConnectionWorkflow>) -> Connection {
-        let (opened, failed, closed) =
-            (Rc::clone(&self.told), Rc::clone(&self.told), Rc::clone(&self.told));
-        let (stop, stop_too) = (self.host.stopper(), self.host.stopper());
-        let callbacks = ConnectionCallbacks::new()
-            .on_open(move |connection| {
-                opened.borrow_mut().push(Told::Opened);
-                close(connection);
-            })
-            .on_open_error(move |connection, error| {
-                assert!(connection.is_closed());
-                failed.borrow_mut().push(Told::Failed(error));
-                stop();
-            })
-            .on_close(move |_, _| {
-                closed.borrow_mut().push(Told::Closed);
-                stop_too();
-            });
-        self.services.connect(workflow, callbacks)
-    }
-
-    /// Runs until the connection has ended. Whatever is told comes once, and nothing is left.
-    fn run(self) -> Vec<Told> {
-        assert_eq!(self.told.take(), [], "told from inside the call");
-        self.host.run();
-        let told = self.told.take();
-        for _ in 0..3 {
-            let stop = self.host.stopper();
-            self.services.add_callback(move || stop());
-            self.host.run();
-        }
-        assert_eq!(self.services.core().turn(), None, "a timer or callback is left");
-        assert_eq!(self.told.take(), [], "told more than once");
-        let texts = format!("{told:?} {:?}", logs::take());
-        assert!(!texts.contains(SECRET), "{texts}");
-        told
-    }
-
-    fn run_into_failure(self) -> Error {
-        let told = self.run();
-        let [Told::Failed(error)] = &told[..] else { panic!("{told:?}") };
-        error.clone()
-    }
-
-    fn opens(self, workflow: impl Into<ConnectionWorkflow>) {
-        self.connect(workflow);
-        assert_eq!(self.run(), [Told::Opened, Told::Closed]);
-    }
-}
-
-/// The services of a loop, with names of their own.
-struct Named {
-    host: Services,
-    names: HashMap<String, Answer>,
-}
-
-impl IoServices for Named {
-    fn add_fd(&self, interest: Interest, handler: Rc<dyn FdHandler>) -> io::Result<FdKey> {
-        self.host.add_fd(interest, handler)
-    }
-
-    fn modify_fd(&self, key: FdKey, interest: Interest) -> io::Result<()> {
-        self.host.modify_fd(key, interest)
-    }
-
-    fn remove_fd(&self, key: FdKey) {
-        self.host.remove_fd(key);
-    }
-
-    fn set_timer(&self, deadline: Option<Instant>) {
-        self.host.set_timer(deadline);
-    }
-
-    fn defer(&self) {
-        self.host.defer();
-    }
-
-    fn core(&self) -> &Rc<LoopCore> {
-        self.host.core()
-    }
-
-    fn resolve(&self, host: &str, port: u16, done: ResolveCallback) -> Lookup {
-        let Some(answer) = self.names.get(host).cloned() else {
-            return self.host.resolve(host, port, done);
-        };
-        let done = Rc::new(RefCell::new(Some(done)));
-        let cancelled = Rc::clone(&done);
-        if let Answer::Addresses(addresses) = answer {
-            self.host.add_callback(move || {
-                let done = done.take();
-                if let Some(done) = done {
-                    done(Ok(addresses));
-                }
-            });
-        }
-        Lookup::new(move || drop(cancelled.take()))
-    }
-
-    fn keep_alive(&self, needed: bool) {
-        self.host.keep_alive(needed);
-    }
-
-    fn unhandled_error(&self, error: Error) {
-        self.host.unhandled_error(error);
-    }
-}
-
 fn address_of_the_broker() -> SocketAddr {
     let broker = broker();
     let mut addresses = (broker.host(), broker.port()).to_socket_addrs().expect("it resolves");
@@ -187,16 +56,6 @@ fn named(name: &str) -> ConnectionParameters {
     parameters.set_host(name);
     parameters
 }
-
-/// Parameters of a host that takes long, wherever it gets stuck.
-fn slow(name: &str) -> ConnectionParameters {
-    let mut parameters = parameters_of(dead_end());
-    parameters.set_host(name);
-    parameters
-}
-
-const MOMENT: Duration = Duration::from_millis(20);
-const HOUR: Duration = Duration::from_secs(3600);
 
 fn a_silent_address_is_raced_by_the_next<H: Host>() {
     let addresses = vec![silent(), address_of_the_broker()];
@@ -331,101 +190,6 @@ fn no_parameters_are_no_host<H: Host>() {
     assert_eq!(scene.run_into_failure(), ConnectError::NoHost.into());
 }
 
-/// A place where connecting gets stuck.
-struct Stuck {
-    phase: &'static str,
-    names: Vec<(&'static str, Answer)>,
-    workflow: ConnectionWorkflow,
-    /// Ends when its client has gone.
-    peer: Option<Peer>,
-}
-
-fn everywhere() -> Vec<Stuck> {
-    let reserved = || {
-        Peer::new(|wire| {
-            wire.header();
-            assert_eq!(wire.read_to_end(), 0);
-        })
-    };
-    let busy = reserved();
-    let in_the_handshake = busy.address();
-    let behind = reserved();
-    let raced = vec![silent(), silent_too(), behind.address()];
-    let mut racing = ConnectionWorkflow::from(slow("raced"));
-    racing.set_connection_attempt_delay(Duration::from_millis(10)).unwrap();
-    let mut pausing = ConnectionWorkflow::from(slow("down"));
-    pausing.set_connection_attempts(2).unwrap().set_retry_delay(HOUR).set_max_retry_delay(HOUR);
-    let stuck = |phase, name, answer, workflow: ConnectionWorkflow, peer| Stuck {
-        phase,
-        names: vec![(name, answer)],
-        workflow,
-        peer,
-    };
-    vec![
-        stuck("lookup", "hangs", Answer::Never, slow("hangs").into(), None),
-        stuck("connect", "full", Answer::Addresses(vec![silent()]), slow("full").into(), None),
-        stuck(
-            "handshake",
-            "busy",
-            Answer::Addresses(vec![in_the_handshake]),
-            slow("busy").into(),
-            Some(busy),
-        ),
-        stuck("race", "raced", Answer::Addresses(raced), racing, Some(behind)),
-        stuck("pause", "down", Answer::Addresses(vec![dead_end()]), pausing, None),
-    ]
-}
-
-/// Calls `then` once the connection is in that phase.
-fn once_there(
-    services: &Services,
-    connection: &Connection,
-    phase: &'static str,
-    then: impl FnOnce() + 'static,
-) {
-    match phase {
-        "handshake" | "race" => support::once_sent(connection.clone(), then),
-        // Long enough for what needs no answer; too short is too early, and shows the same.
-        _ => drop(services.call_later(2 * MOMENT, then)),
-    }
-}
-
-/// The address of [`silent`] by another way of writing it.
-fn silent_too() -> SocketAddr {
-    let std::net::IpAddr::V4(ip) = silent().ip() else { unreachable!("it is of version 4") };
-    SocketAddr::new(ip.to_ipv6_mapped().into(), silent().port())
-}
-
-fn one_deadline_ends_each_phase<H: Host>() {
-    let limit = Duration::from_secs(1);
-    for Stuck { phase, names, mut workflow, peer } in everywhere() {
-        if phase == "pause" {
-            continue;
-        }
-        workflow.set_timeout(Some(limit)).unwrap();
-        let scene = Scene::<H>::new(&names);
-        let before = Instant::now();
-        scene.connect(workflow);
-        let error = scene.run_into_failure();
-        assert!(before.elapsed() >= limit, "{phase}");
-        let Error::Connect(ConnectError::TimedOut { limit: told, failures }) = &error else {
-            panic!("{phase}: {error:?}");
-        };
-        assert_eq!(*told, limit);
-        let last = &failures.last().expect("what was under way").cause;
-        let is_right = match phase {
-            "lookup" => matches!(last, Error::Connect(ConnectError::Resolve { cause, .. })
-                if cause.kind() == io::ErrorKind::TimedOut),
-            "connect" => matches!(last, Error::Connect(ConnectError::Socket { cause, .. })
-                if cause.kind() == io::ErrorKind::TimedOut),
-            _ => *last == HandshakeError::TimedOut { phase: Phase::Protocol, limit }.into(),
-        };
-        assert!(is_right, "{phase}: {error:?}");
-        assert!(error.to_string().starts_with("no connection within 1s: "), "{error}");
-        peer.into_iter().for_each(Peer::join);
-    }
-}
-
 fn one_deadline_ends_a_peer_that_dribbles<H: Host>() {
     let peer = Peer::new(|wire| {
         wire.header();
@@ -462,51 +226,6 @@ fn no_pause_outlasts_the_deadline<H: Host>() {
     assert!(before.elapsed() < Duration::from_secs(30));
     let cause = io::Error::from_raw_os_error(libc::ECONNREFUSED).into();
     assert_eq!(error, ConnectError::Socket { host: "down".into(), address, cause }.into());
-}
-
-fn close_ends_each_phase_once_and_leaves_nothing<H: Host>() {
-    for Stuck { phase, names, workflow, peer } in everywhere() {
-        println!("{phase}");
-        let scene = Scene::<H>::new(&names);
-        let connection = scene.connect(workflow);
-        let aborted = connection.clone();
-        once_there(&scene.services, &connection, phase, move || {
-            aborted.close(200, "no more").expect("it is not closed");
-            aborted.close(200, "again").expect_err("it is");
-        });
-        assert_eq!(scene.run(), [Told::Failed(ConnectError::Aborted.into())]);
-        assert!(connection.is_closed());
-        peer.into_iter().for_each(Peer::join);
-    }
-    // And before anything has begun.
-    let scene = Scene::<H>::new(&[]);
-    let connection = scene.connect(vec![slow("never"), broker()]);
-    close(&connection);
-    assert_eq!(scene.run(), [Told::Failed(ConnectError::Aborted.into())]);
-}
-
-fn a_loop_that_goes_in_each_phase_tells_nothing<H: Host>() {
-    for Stuck { phase, names, workflow, peer } in everywhere() {
-        println!("{phase}");
-        let scene = Scene::<H>::new(&names);
-        let probes = Probes::default();
-        let (one, other) = (probes.probe(), probes.probe());
-        let callbacks = ConnectionCallbacks::new()
-            .on_open_error(move |_, error| {
-                one.touch();
-                unreachable!("{error}")
-            })
-            .on_close(move |_, _| other.touch());
-        let connection = scene.services.connect(workflow, callbacks);
-        let stop = scene.host.stopper();
-        once_there(&scene.services, &connection, phase, move || stop());
-        scene.host.run();
-        assert_eq!(probes.live(), 2);
-        drop(scene);
-        assert_eq!(probes.live(), 0, "{phase}");
-        assert!(connection.is_closed());
-        peer.into_iter().for_each(Peer::join);
-    }
 }
 
 fn many_connections_on_one_loop<H: Host>() {
