@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use slab::Slab;
 use tokio::io::unix::AsyncFd;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::timeout_at;
 
@@ -63,6 +64,9 @@ pub struct TokioServices {
     core: Rc<LoopCore>,
     turn: Arc<Turn>,
     fds: RefCell<Slab<Rc<Watch>>>,
+    /// Those whose tasks are to be spawned, which only the `LocalSet` can.
+    added: RefCell<Vec<Rc<Watch>>>,
+    runtime: Handle,
     /// Itself, while a connection needs it.
     anchor: Cell<Option<Rc<Self>>>,
 }
@@ -79,12 +83,17 @@ impl TokioServices {
             core: LoopCore::new(Waker::from(Arc::clone(&turn))),
             turn: Arc::clone(&turn),
             fds: RefCell::default(),
+            added: RefCell::default(),
+            runtime: Handle::current(),
             anchor: Cell::new(None),
         });
         let host = Host(Rc::downgrade(&services));
         tokio::task::spawn_local(async move {
             while let Some(services) = host.0.upgrade() {
                 let deadline = services.core.turn();
+                for watch in services.added.take() {
+                    tokio::task::spawn_local(poll_fn(move |context| watch.poll(context)));
+                }
                 drop(services);
                 // Also when there is more to do: the descriptors have their turn.
                 tokio::task::yield_now().await;
@@ -100,14 +109,16 @@ impl TokioServices {
 
 impl IoServices for TokioServices {
     fn add_fd(&self, interest: Interest, handler: Rc<dyn FdHandler>) -> io::Result<FdKey> {
+        // The loop may not be running.
+        let _runtime = self.runtime.enter();
         // SAFETY: by its contract a handler owns its descriptor, and always gives the same one;
         // `Held` keeps the handler.
         #[allow(unsafe_code)]
         let fd = unsafe { AsyncFd::register(Held(handler)) }?;
         let fd = RefCell::new(Some(Rc::new(fd)));
         let watch = Rc::new(Watch { fd, interest: Cell::new(interest), task: Cell::default() });
-        let task = Rc::clone(&watch);
-        tokio::task::spawn_local(poll_fn(move |context| task.poll(context)));
+        self.added.borrow_mut().push(Rc::clone(&watch));
+        self.defer();
         Ok(FdKey(self.fds.borrow_mut().insert(watch)))
     }
 
@@ -159,7 +170,7 @@ impl Drop for Host {
             services.core.detach();
             services.keep_alive(false);
             // Whoever holds the services still does not hold what was watched.
-            drop(services.fds.take());
+            drop((services.fds.take(), services.added.take()));
         }
     }
 }

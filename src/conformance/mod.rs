@@ -41,8 +41,12 @@
 //! failed, and is left alone.
 
 mod connections;
+mod descriptors;
 mod host;
+mod lives;
+mod loops;
 mod scenarios;
+mod sockets;
 mod stage;
 mod suite;
 #[doc(hidden)]

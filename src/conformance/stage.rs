@@ -1,38 +1,78 @@
 //! What a scenario has to work with: a loop with its adapter, and a broker.
 
 use std::cell::{Cell, RefCell};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
-use crate::{
-    Channel, Closed, Connection, ConnectionCallbacks, ConnectionParameters, ConnectionWorkflow,
-    Error, Party, Result, Services,
-};
+use rustix::time::{ClockId, clock_gettime};
 
 use super::Host;
+use super::watchdog::message;
+use crate::ioloop::LoopCore;
+use crate::{
+    Channel, Closed, Connection, ConnectionCallbacks, ConnectionParameters, ConnectionWorkflow,
+    Error, FdHandler, FdKey, Interest, Party, Ready, Result, Services,
+};
 
 /// How a connection ended, once it has.
 type Ended = Rc<RefCell<Option<Error>>>;
 
+thread_local! {
+    /// What stops the loop of this thread: a post of another thread finds it here.
+    static STOP: RefCell<Option<Rc<dyn Fn()>>> = const { RefCell::new(None) };
+}
+
+/// What a callback that is to panic says begins with.
+pub(super) const ON_PURPOSE: &str = "on purpose";
+
+/// So long that what is going to happen on a loop that has nothing else to do has happened, most
+/// likely: a scenario that shows that nothing does waits for it.
+const A_WHILE: Duration = Duration::from_millis(10);
+
 /// A loop under test, and what is around it.
 pub(super) struct Stage {
-    host: Box<dyn Host>,
+    /// `None` once it has ended.
+    host: RefCell<Option<Rc<dyn Host>>>,
     /// Whether the loop was asked to stop since it last ran.
     stopped: Rc<Cell<bool>>,
-    /// The first panic that the loop has caught.
-    panic: Rc<RefCell<Option<String>>>,
+    panics: Rc<Panics>,
+}
+
+/// What has become of the panics of callbacks.
+#[derive(Default)]
+struct Panics {
+    messages: RefCell<Vec<String>>,
+    /// They come out of the loop's run.
+    unwind: Cell<bool>,
 }
 
 impl Stage {
     pub(super) fn new(host: Box<dyn Host>) -> Self {
-        let stage = Self { host, stopped: Rc::default(), panic: Rc::default() };
-        let (first, stop) = (Rc::clone(&stage.panic), stage.stopper());
+        let host = RefCell::new(Some(Rc::from(host)));
+        let stage = Self { host, stopped: Rc::default(), panics: Rc::default() };
+        let (panics, stop) = (Rc::clone(&stage.panics), stage.stopper());
         stage.services().core().set_on_panic(move |message| {
-            first.borrow_mut().get_or_insert_with(|| message.to_owned());
-            stop();
+            panics.messages.borrow_mut().push(message.to_owned());
+            if !message.starts_with(ON_PURPOSE) {
+                stop();
+            }
         });
         stage
+    }
+
+    fn host(&self) -> Rc<dyn Host> {
+        self.host.borrow().clone().expect("the loop has not ended")
+    }
+
+    /// Ends the loop.
+    pub(super) fn end_loop(&self) {
+        STOP.take();
+        drop(self.host.take().expect("the loop has not ended"));
     }
 
     /// A name that nobody else has on the broker.
@@ -49,25 +89,138 @@ impl Stage {
     }
 
     pub(super) fn services(&self) -> Services {
-        self.host.services()
+        self.host().services()
     }
 
+    /// What stops the loop, once in a run.
     pub(super) fn stopper(&self) -> Rc<dyn Fn()> {
-        let (stop, stopped) = (self.host.stopper(), Rc::clone(&self.stopped));
+        let (stop, stopped) = (self.host().stopper(), Rc::clone(&self.stopped));
         Rc::new(move || {
-            stopped.set(true);
-            stop();
+            if !stopped.replace(true) {
+                stop();
+            }
         })
+    }
+
+    /// What stops the loop when it is called for the last of so many times.
+    pub(super) fn stop_after(&self, calls: usize) -> Rc<dyn Fn()> {
+        let (left, stop) = (Cell::new(calls), self.stopper());
+        Rc::new(move || {
+            if left.replace(left.get().saturating_sub(1)) == 1 {
+                stop();
+            }
+        })
+    }
+
+    /// What stops the loop, for what comes from other threads: it must be called on the loop's.
+    pub(super) fn remote_stopper(&self) -> fn() {
+        self.remote_stop_after(1)
+    }
+
+    /// The same, when it is called for the last of so many times.
+    pub(super) fn remote_stop_after(&self, calls: usize) -> fn() {
+        STOP.set(Some(self.stop_after(calls)));
+        || {
+            let stop = STOP.with_borrow(Option::clone);
+            stop.expect("it is called on the thread of the loop")();
+        }
     }
 
     /// Runs the loop until it is stopped. What failed in a callback fails here.
     pub(super) fn run(&self) {
-        let ran = self.host.run_until_stopped();
-        if let Some(message) = self.panic.take() {
+        let ran = self.host().run_until_stopped();
+        if let Some(message) = self.panics.messages.take().first() {
             panic!("a panic has come to the loop: {message}");
         }
+        self.assert_ran(ran);
+    }
+
+    /// The same, for a scenario in which callbacks panic on purpose. Gives their messages: a loop
+    /// has been told of them, or let them out of its run, and was run again.
+    pub(super) fn run_through_panics(&self) -> Vec<String> {
+        let host = self.host();
+        let ran = loop {
+            match catch_unwind(AssertUnwindSafe(|| host.run_until_stopped())) {
+                Ok(ran) => break ran,
+                Err(panic) => {
+                    self.panics.unwind.set(true);
+                    let message = message(&*panic);
+                    assert!(message.starts_with(ON_PURPOSE), "{message}");
+                    self.panics.messages.borrow_mut().push(message);
+                }
+            }
+        };
+        self.assert_ran(ran);
+        let messages = self.panics.messages.take();
+        for message in &messages {
+            assert!(message.starts_with(ON_PURPOSE), "a panic has come to the loop: {message}");
+        }
+        messages
+    }
+
+    fn assert_ran(&self, ran: Result<()>) {
         ran.expect("an error that no callback took");
         assert!(self.stopped.take(), "the loop has returned, and nobody had stopped it");
+    }
+
+    /// Tells whether a callback has panicked in this run.
+    pub(super) fn has_panicked(&self) -> impl Fn() -> bool + 'static {
+        let panics = Rc::clone(&self.panics);
+        move || !panics.messages.borrow().is_empty()
+    }
+
+    /// Whether panics of callbacks were seen to come out of the loop's run, as they do of
+    /// `IOLoop`'s: they end no connection there.
+    pub(super) fn unwinds(&self) -> bool {
+        self.panics.unwind.get()
+    }
+
+    /// Runs the loop for so long.
+    pub(super) fn run_for(&self, time: Duration) {
+        let stop = self.stopper();
+        self.services().call_later(time, move || stop());
+        self.run();
+    }
+
+    /// Lets happen what is going to.
+    pub(super) fn settle(&self) {
+        self.run_for(A_WHILE);
+    }
+
+    /// Runs the loop for a while, in which it must have next to nothing to do. No timer ends that.
+    pub(super) fn assert_idle(&self) {
+        const TIME: Duration = Duration::from_millis(100);
+        let (remote, stop) = (self.services().remote(), self.remote_stopper());
+        let thread = thread::spawn(move || {
+            thread::sleep(TIME);
+            remote.add_callback(stop).expect("a loop");
+        });
+        let before = clock_gettime(ClockId::ThreadCPUTime);
+        self.run();
+        let used = clock_gettime(ClockId::ThreadCPUTime) - before;
+        let used = Duration::try_from(used).expect("time goes on");
+        assert!(used < TIME / 4, "it spins: {used:?} of work in {TIME:?} of waiting");
+        thread.join().expect("no panic");
+    }
+
+    /// Watches a descriptor. What `on_ready` gives is what was seen to block.
+    pub(super) fn watch(
+        &self,
+        fd: impl AsFd + 'static,
+        interest: Interest,
+        on_ready: impl FnMut(Ready) -> Ready + 'static,
+    ) -> FdKey {
+        let watched = self.try_watch(fd, interest, on_ready);
+        watched.unwrap_or_else(|error| panic!("it cannot be watched: {error}"))
+    }
+
+    pub(super) fn try_watch(
+        &self,
+        fd: impl AsFd + 'static,
+        interest: Interest,
+        on_ready: impl FnMut(Ready) -> Ready + 'static,
+    ) -> io::Result<FdKey> {
+        watch(&self.services(), fd, interest, on_ready)
     }
 
     /// Connects, and runs the loop until the connection has ended. Gives the reason.
@@ -109,25 +262,6 @@ impl Stage {
         ended.take().expect("on_open_error was called")
     }
 
-    /// Calls `then` from the loop, once `test` holds, which another thread sees to.
-    pub(super) fn when(&self, test: impl Fn() -> bool + 'static, then: impl FnOnce() + 'static) {
-        fn look(
-            services: &Services,
-            test: impl Fn() -> bool + 'static,
-            then: impl FnOnce() + 'static,
-        ) {
-            let weak = services.downgrade();
-            services.call_later(Duration::from_millis(1), move || {
-                if test() {
-                    then();
-                } else if let Some(services) = weak.upgrade() {
-                    look(&services, test, then);
-                }
-            });
-        }
-        look(&self.services(), test, then);
-    }
-
     /// A callback that notes how a connection ended, and stops the loop.
     fn note(&self) -> (Ended, impl FnOnce(&Connection, Error) + 'static) {
         let ended = Ended::default();
@@ -138,6 +272,57 @@ impl Stage {
             stop();
         };
         (ended, on_end)
+    }
+}
+
+/// Calls `then` from the loop, once `test` holds.
+pub(super) fn when(
+    services: &Services,
+    test: impl Fn() -> bool + 'static,
+    then: impl FnOnce() + 'static,
+) {
+    let weak = services.downgrade();
+    services.call_later(Duration::from_millis(1), move || {
+        if test() {
+            then();
+        } else if let Some(services) = weak.upgrade() {
+            when(&services, test, then);
+        }
+    });
+}
+
+/// Watches a descriptor, as [`Stage::watch`] does, from inside a callback.
+pub(super) fn watch(
+    services: &Services,
+    fd: impl AsFd + 'static,
+    interest: Interest,
+    on_ready: impl FnMut(Ready) -> Ready + 'static,
+) -> io::Result<FdKey> {
+    let on_ready = RefCell::new(on_ready);
+    services.add_fd(interest, Rc::new(Watch { fd, core: Rc::clone(services.core()), on_ready }))
+}
+
+/// A descriptor with a closure.
+struct Watch<D, F> {
+    fd: D,
+    core: Rc<LoopCore>,
+    on_ready: RefCell<F>,
+}
+
+impl<D: AsFd, F> AsFd for Watch<D, F> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl<D: AsFd, F: FnMut(Ready) -> Ready> FdHandler for Watch<D, F> {
+    fn on_ready(self: Rc<Self>, ready: Ready) -> Ready {
+        // What panics here is told as all that does is, and not the adapter's to deal with.
+        let blocked = self.core.call_user(|| {
+            let on_ready = self.on_ready.try_borrow_mut();
+            (on_ready.expect("a handler is not called before it has returned"))(ready)
+        });
+        blocked.unwrap_or(ready)
     }
 }
 

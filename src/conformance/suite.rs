@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Trial};
 
-use super::scenarios::SCENARIOS;
-use super::{Host, watchdog};
+use super::{Host, scenarios, watchdog};
 
 /// Runs the suite on one loop, by the arguments of the command line: a whole `main`.
 pub fn main<H: Host + 'static>(
@@ -21,6 +20,9 @@ pub fn main<H: Host + 'static>(
 pub struct Suite {
     hosts: Vec<(String, NewHost)>,
 }
+
+/// How many scenarios run at a time, unless the command line says.
+const THREADS: usize = 8;
 
 type NewHost = Arc<dyn Fn() -> Box<dyn Host> + Send + Sync>;
 
@@ -43,9 +45,12 @@ impl Suite {
     /// Runs each scenario on each loop, by the arguments of the command line, and tells how that
     /// went. Fails if one of them did.
     pub fn main(self) -> ExitCode {
-        let arguments = Arguments::from_args();
+        let mut arguments = Arguments::from_args();
+        // They wait, most of their time.
+        arguments.test_threads.get_or_insert(THREADS);
+        watchdog::quiet();
         let trials = self.hosts.iter().flat_map(|(host, new)| {
-            SCENARIOS.iter().map(move |scenario| {
+            scenarios::all().map(move |scenario| {
                 let name = format!("{host}::{}", scenario.name);
                 let (test, new) = (name.clone(), Arc::clone(new));
                 Trial::test(name, move || watchdog::run(&test, move || scenario.run(new())))
@@ -54,7 +59,7 @@ impl Suite {
         let conclusion = libtest_mimic::run(&arguments, trials.collect());
         println!(
             "{} scenarios x {} loops: {} passed, {} failed",
-            SCENARIOS.len(),
+            scenarios::all().count(),
             self.hosts.len(),
             conclusion.num_passed,
             conclusion.num_failed

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use libtest_mimic::Failed;
 
+use super::stage::ON_PURPOSE;
+
 /// No scenario takes longer, on a busy machine either: most are done in milliseconds.
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -28,7 +30,17 @@ pub(super) fn run(name: &str, scenario: impl FnOnce() + Send + 'static) -> Resul
     }
 }
 
-fn message(panic: &(dyn std::any::Any + Send)) -> String {
+pub(super) fn message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| text.to_string());
     text.or_else(|| panic.downcast_ref().cloned()).unwrap_or_else(|| "a panic".into())
+}
+
+/// Has panics on purpose write nothing.
+pub(super) fn quiet() {
+    let loud = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !message(panic.payload()).starts_with(ON_PURPOSE) {
+            loud(panic);
+        }
+    }));
 }

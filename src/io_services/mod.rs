@@ -51,7 +51,8 @@ pub trait FdHandler: AsFd {
 ///
 /// The adapter keeps a [`LoopCore`], made with a waker, and calls its [`turn`](LoopCore::turn) when
 /// its timer fires, when it was asked to [`defer`](Self::defer) and when it was woken; it sets its
-/// timer to what `turn` gives. Before the host goes it calls [`detach`](LoopCore::detach). Nothing
+/// timer to what `turn` gives. Before the host goes it calls [`detach`](LoopCore::detach), and drops
+/// the handlers that are left. Nothing
 /// of the host may be borrowed while it calls `turn` or [`on_ready`](FdHandler::on_ready): both run
 /// user code, which may call every method here. No method calls user code itself.
 ///
@@ -77,7 +78,8 @@ pub trait IoServices {
 
     /// Ends the watch and drops the handler, with nothing borrowed. No event comes after it, even
     /// if one is in the batch under way. Always called before the descriptor is closed. An unknown
-    /// key is ignored.
+    /// key is ignored. The same descriptor may be added again; only from inside the handler that is
+    /// being removed a host may refuse that as [`AlreadyExists`](io::ErrorKind::AlreadyExists).
     fn remove_fd(&self, key: FdKey);
 
     /// Sets the one timer: `turn` is to be called at `deadline`, never before it; `None` means not

@@ -40,7 +40,7 @@ fn run_once_waits_for_the_first_deadline(poller: Poller) {
     let f = fired.clone();
     ioloop.add_timeout(due, move || f.add(Instant::now() >= due));
     // A wait may end early, though none of these does for long.
-    while fired.len() == 0 {
+    while fired.is_empty() {
         assert_eq!(ioloop.run_once(Some(Duration::from_secs(20))), Ok(true));
     }
     assert!(due.elapsed() < Duration::from_secs(10));

@@ -1,14 +1,12 @@
 //! What scenarios share.
 
-use std::cell::{Cell, RefCell};
-use std::fmt::Debug;
-use std::io::Write;
-use std::os::unix::net::UnixStream;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
 use std::rc::Rc;
 use std::time::Duration;
 
+pub use haypile::conformance::tools::{Trace, readable_pair};
 use haypile::{IOLoop, LoopHandle, PollerKind};
 
 pub const MS: Duration = Duration::from_millis(1);
@@ -42,33 +40,6 @@ pub fn start_panics(ioloop: &IOLoop) -> String {
 pub fn panics(run: impl FnOnce()) -> String {
     let payload = catch_unwind(AssertUnwindSafe(run)).unwrap_err();
     (*payload.downcast_ref::<&str>().unwrap()).to_owned()
-}
-
-/// What happened, in order.
-pub struct Trace<T>(Rc<RefCell<Vec<T>>>);
-
-impl<T> Clone for Trace<T> {
-    fn clone(&self) -> Self {
-        Self(Rc::clone(&self.0))
-    }
-}
-
-impl<T: Debug + PartialEq> Trace<T> {
-    pub fn new() -> Self {
-        Self(Rc::default())
-    }
-
-    pub fn add(&self, item: T) {
-        self.0.borrow_mut().push(item);
-    }
-
-    pub fn take(&self) -> Vec<T> {
-        self.0.take()
-    }
-
-    pub fn len(&self) -> usize {
-        self.0.borrow().len()
-    }
 }
 
 /// Counts its drops.
@@ -114,14 +85,6 @@ pub fn in_own_process(test: &str, env: &[(&str, &str)]) -> String {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && text.contains("1 passed"), "{output:?}");
     text
-}
-
-/// A pair of which the second has a byte to read.
-pub fn readable_pair() -> (UnixStream, UnixStream) {
-    let (mut there, here) = UnixStream::pair().unwrap();
-    there.write_all(b"x").unwrap();
-    here.set_nonblocking(true).unwrap();
-    (there, here)
 }
 
 /// Lets this process have as many descriptors as it may, and gives their number.

@@ -7,7 +7,7 @@ pub mod logs;
 #[cfg(feature = "tls")]
 pub mod tls;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use haypile::{
 
 pub use control::BrokerControl;
 pub use haypile::conformance::tools::lag::Lag;
-pub use haypile::conformance::tools::{forward, peers, publish};
+pub use haypile::conformance::tools::{Probe, Probes, forward, peers, publish};
 pub use hosts::Host;
 pub(crate) use hosts::every_host;
 
@@ -109,52 +109,6 @@ impl Log {
 
     pub fn has(&self, part: &str) -> bool {
         self.0.borrow().iter().any(|line| line.contains(part))
-    }
-}
-
-/// Counts the closures that still live: each captures a [`Probe`].
-#[derive(Clone, Default)]
-pub struct Probes {
-    made: Rc<Cell<usize>>,
-    live: Rc<Cell<usize>>,
-}
-
-impl Probes {
-    /// A probe that does nothing else when it is dropped.
-    pub fn probe(&self) -> Probe {
-        self.probe_that(|| ())
-    }
-
-    /// A probe that calls something, such as the API, when it is dropped.
-    pub fn probe_that(&self, on_drop: impl Fn() + 'static) -> Probe {
-        self.made.set(self.made.get() + 1);
-        self.live.set(self.live.get() + 1);
-        Probe { live: Rc::clone(&self.live), on_drop: Box::new(on_drop) }
-    }
-
-    pub fn live(&self) -> usize {
-        self.live.get()
-    }
-
-    pub fn made(&self) -> usize {
-        self.made.get()
-    }
-}
-
-pub struct Probe {
-    live: Rc<Cell<usize>>,
-    on_drop: Box<dyn Fn()>,
-}
-
-impl Probe {
-    /// Has the closure that calls this capture the whole probe.
-    pub fn touch(&self) {}
-}
-
-impl Drop for Probe {
-    fn drop(&mut self) {
-        self.live.set(self.live.get() - 1);
-        (self.on_drop)();
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::{ConnectError, Connection, Error, HandshakeError, Phase, Result};
 
-use crate::conformance::stage::{Stage, assert_closed, close, open_channel};
+use crate::conformance::stage::{Stage, assert_closed, close, open_channel, when};
 use crate::conformance::tools::forward::{Forward, Toward, Verdict, is_method};
 use crate::conformance::tools::peers;
 
@@ -38,7 +38,8 @@ pub(in crate::conformance) fn close_in_the_handshake_aborts(stage: &Stage) {
         });
         let failure = stage.failure(forward.parameters(stage.broker()), |connection| {
             let connection = connection.clone();
-            stage.when(move || withheld.load(Ordering::SeqCst), move || close(&connection));
+            let is_withheld = move || withheld.load(Ordering::SeqCst);
+            when(&stage.services(), is_withheld, move || close(&connection));
         });
         assert_eq!(failure, ConnectError::Aborted.into());
     }

@@ -5,7 +5,6 @@ pub(super) mod channels;
 pub(super) mod connecting;
 pub(super) mod consuming;
 pub(super) mod exchanges;
-pub(super) mod loops;
 pub(super) mod queues;
 pub(super) mod transactions;
 pub(super) mod workflows;

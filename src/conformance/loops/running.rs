@@ -1,0 +1,100 @@
+//! Running and stopping.
+
+use std::cell::Cell;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+
+use super::MS;
+use crate::conformance::stage::Stage;
+use crate::conformance::tools::Trace;
+use crate::{ConnectionCallbacks, ConnectionParameters, Ready};
+
+/// pika asks the adapter for its native loop; here that is its type's business. What everyone has
+/// of it is the services.
+pub(in crate::conformance) fn the_services_are_the_same_at_each_call(stage: &Stage) {
+    let core = Rc::clone(stage.services().core());
+    assert!(Rc::ptr_eq(&core, stage.services().core()));
+    let upgraded = stage.services().downgrade().upgrade().expect("the loop has not ended");
+    assert!(Rc::ptr_eq(&core, upgraded.core()));
+    let parameters = ConnectionParameters::new("127.0.0.1");
+    let connection = stage.services().connect(parameters, ConnectionCallbacks::new());
+    let services = connection.services().expect("it has not ended");
+    assert!(Rc::ptr_eq(&core, services.core()));
+}
+
+pub(in crate::conformance) fn a_stop_before_the_run_ends_that_run_alone(stage: &Stage) {
+    let ran = Rc::new(Cell::new(false));
+    let (run, stop) = (Rc::clone(&ran), stage.stopper());
+    stage.services().add_callback(move || {
+        run.set(true);
+        stop();
+    });
+    stage.stopper()();
+    stage.run();
+    assert!(!ran.get());
+    stage.run();
+    assert!(ran.get());
+}
+
+/// What was begun in one run goes on in the next.
+pub(in crate::conformance) fn it_is_run_again(stage: &Stage) {
+    let (there, here) = UnixStream::pair().expect("a pair");
+    let trace = Trace::new();
+    let (read, stop) = (trace.clone(), stage.stopper());
+    let key = stage.watch(here, Ready::READ, move |_| {
+        read.add("descriptor");
+        stop();
+        Ready::NONE
+    });
+    let (timer, stop) = (trace.clone(), stage.stopper());
+    stage.services().call_later(30 * MS, move || {
+        timer.add("timer");
+        stop();
+    });
+    for _ in 0..10 {
+        let (post, stop) = (trace.clone(), stage.stopper());
+        stage.services().add_callback(move || {
+            post.add("post");
+            stop();
+        });
+        stage.run();
+    }
+    assert_eq!(trace.take(), ["post"; 10]);
+    stage.run();
+    assert_eq!(trace.take(), ["timer"]);
+    (&there).write_all(b"x").expect("there is room");
+    stage.run();
+    stage.run();
+    // A stop is not heeded at once everywhere.
+    assert!(trace.len() >= 2);
+    stage.services().remove_fd(key);
+}
+
+pub(in crate::conformance) fn an_idle_loop_does_not_spin(stage: &Stage) {
+    let (_there, here) = UnixStream::pair().expect("a pair");
+    stage.watch(here, Ready::READ, |_| panic!("nothing has come"));
+    // It was woken once, and had a timer and a callback.
+    stage.services().remote().add_callback(|| ()).expect("a loop");
+    stage.services().add_callback(|| ());
+    stage.services().call_later(MS, || ());
+    stage.assert_idle();
+}
+
+/// Whoever calls for a turn inside of one gets none, and harms nothing.
+pub(in crate::conformance) fn a_turn_inside_a_turn_is_refused(stage: &Stage) {
+    let inside = Rc::new(Cell::new(false));
+    let (services, i) = (stage.services(), Rc::clone(&inside));
+    stage.services().add_callback(move || {
+        i.set(true);
+        assert_eq!(services.core().turn(), None);
+        i.set(false);
+    });
+    let (i, stop) = (Rc::clone(&inside), stage.stopper());
+    stage.services().add_callback(move || {
+        assert!(!i.get(), "called by the turn inside");
+        stop();
+    });
+    stage.run();
+    stage.settle();
+}
