@@ -281,3 +281,22 @@ impl Unconfirmed {
         Some(Told::Confirmed(on_confirmed, Err(self.error.clone())))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use super::*;
+
+    #[test]
+    fn a_burst_leaves_no_memory_behind() {
+        let mut confirms = Confirms::new(Rc::new(RefCell::new(|_: &Channel, _: Confirm<'_>| ())));
+        for burst in [2 * KEEP, 10] {
+            let last = (0..burst).map(|_| confirms.published(None)).last().unwrap();
+            assert_eq!(confirms.acknowledged(true, last, true, 0), Acknowledged::News);
+            assert_eq!(std::iter::from_fn(|| confirms.next()).count(), burst);
+            assert!(confirms.ring.capacity() <= KEEP, "{}", confirms.ring.capacity());
+        }
+    }
+}
