@@ -7,8 +7,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use haypile::{
-    Channel, Connection, ConnectionCallbacks, ConnectionParameters, Error, Heartbeat, Misuse,
-    Result, basic,
+    BasicProperties, Channel, Connection, ConnectionCallbacks, ConnectionParameters, Error,
+    Heartbeat, Misuse, Result, ReturnedMessage, basic,
 };
 use support::peers::dead_end;
 use support::{Host, Log, broker, close, every_host, on_channel, with_queue};
@@ -17,6 +17,7 @@ every_host!(
     what_was_agreed_on_is_told_while_there_is_a_connection,
     several_closures_for_the_same_are_called_in_order,
     one_that_panics_does_not_keep_the_others_from_being_called,
+    one_that_another_adds_is_called_the_next_time_after_it,
     the_tags_of_consumers_are_those_that_are_not_cancelled,
 );
 
@@ -110,6 +111,36 @@ fn one_that_panics_does_not_keep_the_others_from_being_called<H: Host>() {
     let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| host.run()));
     assert_eq!(run.is_err(), H::UNWINDS);
     assert_eq!(log.lines(), ["the second"]);
+}
+
+fn one_that_another_adds_is_called_the_next_time_after_it<H: Host>() {
+    fn publish(channel: &Channel) {
+        let to = basic::Publish {
+            routing_key: "haypile-nowhere".into(),
+            mandatory: true,
+            ..Default::default()
+        };
+        channel.basic_publish(to, &BasicProperties::default(), "x").unwrap();
+    }
+    let log = Log::default();
+    let (told, added) = (log.clone(), log.clone());
+    let ended = on_channel(&H::new(), broker(), move |channel| {
+        let mut late = Some(move |channel: &Channel, _: &ReturnedMessage<'_>| {
+            added.add("the other");
+            close(&channel.connection());
+        });
+        let first = move |channel: &Channel, _: &ReturnedMessage<'_>| {
+            told.add("the one");
+            if let Some(late) = late.take() {
+                channel.add_on_return_callback(late).unwrap();
+                publish(channel);
+            }
+        };
+        channel.add_on_return_callback(first).unwrap();
+        publish(channel);
+    });
+    assert!(matches!(ended, Error::ConnectionClosed(_)), "{ended}");
+    assert_eq!(log.lines(), ["the one", "the one", "the other"]);
 }
 
 fn the_tags_of_consumers_are_those_that_are_not_cancelled<H: Host>() {

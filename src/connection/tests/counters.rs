@@ -1,8 +1,10 @@
 //! Counters, and what was published and never left.
 
+use std::time::Duration;
+
 use super::broker;
-use super::pair::Pair;
-use crate::error::StreamLost;
+use super::pair::{Happened, Pair};
+use crate::error::{Misuse, StreamLost};
 use crate::protocol::{ShortStr, basic, queue};
 
 #[test]
@@ -150,6 +152,27 @@ fn what_a_channel_takes_with_it_is_counted_with_its_connection() {
     pair.sent();
     pair.lose();
     assert_eq!(pair.machine.undelivered().unsent_messages, 1);
+}
+
+#[test]
+fn what_a_channel_whose_close_is_not_answered_leaves_unconfirmed_is_counted_once() {
+    let (mut pair, channel) = Pair::confirming();
+    let limit = Duration::from_secs(1);
+    pair.work(channel, |state, _| {
+        state.set_request_timeout(Some(limit));
+        Ok::<_, Misuse>(())
+    })
+    .unwrap();
+    for _ in 0..3 {
+        pair.publish(channel, "x").unwrap();
+    }
+    pair.close_channel(channel, "bye").unwrap();
+    pair.sent();
+    pair.wait(limit);
+    assert!(matches!(pair.happened().last(), Some(Happened::ChannelClosed(1, _))));
+    assert_eq!(pair.machine.undelivered().unconfirmed, 3);
+    pair.lose();
+    assert_eq!(pair.machine.undelivered().unconfirmed, 3);
 }
 
 #[test]

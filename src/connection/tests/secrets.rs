@@ -108,6 +108,7 @@ fn regression_a_secret_that_waits_is_undelivered_as_long_as_it_waits() {
     assert_eq!(pair.machine.undelivered().unsent_bytes, waiting);
     pair.lose();
     assert_eq!(pair.machine.undelivered().unsent_bytes, waiting);
+    assert_eq!(pair.machine.counters().buffered_out, 0, "it waits no more");
 }
 
 #[test]
