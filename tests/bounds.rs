@@ -19,6 +19,7 @@ use support::{Host, Log, broker, every_host};
 
 every_host!(
     a_peer_that_does_not_read_costs_no_more_memory_than_the_mark,
+    a_socket_that_is_full_is_not_asked_in_every_turn,
     a_publisher_that_waits_for_room_gets_everything_to_the_broker_once,
     what_never_left_is_counted_in_on_close,
     a_message_that_is_too_large_closes_its_channel_and_is_requeued,
@@ -186,6 +187,43 @@ fn costs_no_more_memory_than_the_mark<H: Host>(sizes: &'static [usize], all: usi
     assert!(most as usize <= 3 * HIGH, "{most} bytes, with all that else is in this thread");
     let told = log.lines().len();
     assert!((1..publisher.refusals.get()).contains(&told), "{told} times");
+}
+
+fn a_socket_that_is_full_is_not_asked_in_every_turn<H: Host>() {
+    const TURNS: u64 = 500;
+    /// Publishes something in each of so many turns.
+    fn in_each_turn(channel: Channel, left: u64, done: impl FnOnce(&Channel) + 'static) {
+        if left == 0 {
+            return done(&channel);
+        }
+        support::publish(&channel, "", "small");
+        let services = channel.connection().services().expect("the loop runs");
+        services.add_callback(move || in_each_turn(channel, left - 1, done));
+    }
+
+    let (cue, wait) = mpsc::channel();
+    let peer = Peer::new(move |wire| {
+        wire.open();
+        wire.grant("channel.open");
+        wait.recv().expect("a cue");
+        assert!(wire.obey());
+    });
+    let mut parameters = peer.parameters();
+    parameters.set_water_marks(0, usize::MAX).unwrap();
+    let ended = support::on_channel(&H::new(), parameters, move |channel| {
+        // More than any socket takes.
+        (0..300).for_each(|_| support::publish(channel, "", vec![0; 64 * 1024]));
+        let before = channel.connection().counters().writes;
+        in_each_turn(channel.clone(), TURNS, move |channel| {
+            let writes = channel.connection().counters().writes - before;
+            // The kernel's buffers may have grown a few times.
+            assert!(writes < TURNS / 5, "{writes} writes in {TURNS} turns");
+            cue.send(()).expect("the peer waits");
+            support::close(&channel.connection());
+        });
+    });
+    assert!(matches!(ended, haypile::Error::ConnectionClosed(_)), "{ended}");
+    peer.join();
 }
 
 fn a_publisher_that_waits_for_room_gets_everything_to_the_broker_once<H: Host>() {
