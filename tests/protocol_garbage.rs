@@ -110,7 +110,7 @@ proptest! {
         if let Ok(properties) = BasicProperties::decode(&encoded) {
             prop_assert_eq!(format!("{properties:?}").find("BasicProperties"), Some(0));
             let mut again = Vec::new();
-            properties.encode(&mut again);
+            properties.encode(&mut again).unwrap();
             prop_assert!(again.len() <= encoded.len());
             prop_assert_eq!(BasicProperties::decode(&again)?, properties);
         }

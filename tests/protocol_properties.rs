@@ -35,7 +35,7 @@ fn each_property_has_its_bit() {
     for (bit, properties, value) in each {
         let expected = [(1u16 << bit).to_be_bytes().as_slice(), &value].concat();
         let mut encoded = Vec::new();
-        properties.encode(&mut encoded);
+        properties.encode(&mut encoded).unwrap();
         assert_eq!(encoded, expected, "bit {bit}");
         assert_eq!(BasicProperties::decode(&expected), Ok(properties));
     }
@@ -47,7 +47,7 @@ fn values_follow_in_the_order_of_the_bits() {
     let encoded = [b"\xff\xfc".as_slice(), &values].concat();
     let properties = BasicProperties::decode(&encoded).unwrap();
     let mut again = Vec::new();
-    properties.encode(&mut again);
+    properties.encode(&mut again).unwrap();
     assert_eq!(again, encoded);
     assert_eq!(
         format!("{properties:?}"),
@@ -62,7 +62,7 @@ fn values_follow_in_the_order_of_the_bits() {
 #[test]
 fn empty_is_not_absent() {
     let mut encoded = Vec::new();
-    BasicProperties::default().encode(&mut encoded);
+    BasicProperties::default().encode(&mut encoded).unwrap();
     assert_eq!(encoded, b"\0\0");
     assert_eq!(BasicProperties::decode(&encoded), Ok(BasicProperties::default()));
 
@@ -72,7 +72,7 @@ fn empty_is_not_absent() {
         ..Default::default()
     };
     encoded.clear();
-    empty.encode(&mut encoded);
+    empty.encode(&mut encoded).unwrap();
     assert_eq!(encoded, b"\x22\0\0\0\0\0\0");
     assert_eq!(BasicProperties::decode(&encoded), Ok(empty));
 }

@@ -1,5 +1,8 @@
 //! The shapes of the closures that a channel keeps for its user.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use super::handle::Channel;
 use super::message::{Delivery, GetMessage, ReturnedMessage};
 use super::state::ChannelId;
@@ -11,8 +14,9 @@ use crate::protocol::{Method, ShortStr};
 pub(crate) type OnReply = Box<dyn FnOnce(&Channel, Result<Method<'_>>)>;
 /// Completes a `basic_get`: a message, or none.
 pub(crate) type OnGet = Box<dyn FnOnce(&Channel, Result<Option<GetMessage<'_>>>)>;
-/// A consumer.
-pub(crate) type OnMessage = Box<dyn FnMut(&Channel, &Delivery<'_>)>;
+/// A consumer. A cell, since it is called again and again while its channel may go; calls never
+/// nest.
+pub(crate) type OnMessage = Rc<RefCell<dyn FnMut(&Channel, &Delivery<'_>)>>;
 /// The channel has closed.
 pub(crate) type OnClose = Box<dyn FnOnce(&Channel, Error)>;
 /// A message came back unroutable.

@@ -13,9 +13,6 @@ const PREFIX: &[u8] = b"ctag";
 
 pub(crate) struct Consumer {
     tag: Bytes,
-    /// Tells this consumer from a later one in the same slot.
-    id: u64,
-    /// Out while it runs.
     on_message: Option<OnMessage>,
     pub(crate) no_ack: bool,
     /// Cancelled by the user: what still comes is not for it.
@@ -30,11 +27,12 @@ pub(crate) struct Consumers {
     next_id: u64,
 }
 
-/// A consumer's place, and which of those that had it.
-#[derive(Clone, Copy)]
-pub(crate) struct ConsumerKey {
-    slot: usize,
-    id: u64,
+impl Consumer {
+    /// What to call, with nothing borrowed.
+    #[inline]
+    pub(crate) fn on_message(&self) -> Option<OnMessage> {
+        self.on_message.clone()
+    }
 }
 
 impl Consumers {
@@ -57,8 +55,7 @@ impl Consumers {
             tag
         };
         self.next_id = id + 1;
-        let consumer =
-            Consumer { tag: tag.clone(), id, on_message: None, no_ack, cancelling: false };
+        let consumer = Consumer { tag: tag.clone(), on_message: None, no_ack, cancelling: false };
         self.slots.insert(consumer);
         tag
     }
@@ -70,7 +67,7 @@ impl Consumers {
         }
     }
 
-    /// The consumer of this tag.
+    /// The place of the consumer of this tag.
     #[inline]
     pub(crate) fn find(&self, tag: &[u8]) -> Option<usize> {
         if let Some(slot) = slot_of(tag)
@@ -87,35 +84,17 @@ impl Consumers {
         live.map(|(_, consumer)| &consumer.tag)
     }
 
-    pub(crate) fn get_mut(&mut self, slot: usize) -> Option<&mut Consumer> {
-        self.slots.get_mut(slot)
-    }
-
-    /// Takes the closure out, to be called with nothing borrowed, and where to return it to.
+    /// The consumer of this tag.
     #[inline]
-    pub(crate) fn lend(&mut self, slot: usize) -> Option<(ConsumerKey, OnMessage)> {
-        let consumer = self.slots.get_mut(slot)?;
-        let on_message = consumer.on_message.take()?;
-        Some((ConsumerKey { slot, id: consumer.id }, on_message))
+    pub(crate) fn get(&self, tag: &[u8]) -> Option<&Consumer> {
+        self.slots.get(self.find(tag)?)
     }
 
-    /// Puts a lent closure back, or gives it back to be dropped if its consumer has gone.
-    #[inline]
-    pub(crate) fn give_back(
-        &mut self,
-        key: ConsumerKey,
-        on_message: OnMessage,
-    ) -> Option<OnMessage> {
-        match self.slots.get_mut(key.slot) {
-            Some(consumer) if consumer.id == key.id => {
-                consumer.on_message = Some(on_message);
-                None
-            }
-            _ => Some(on_message),
-        }
+    pub(crate) fn get_mut(&mut self, tag: &[u8]) -> Option<&mut Consumer> {
+        self.slots.get_mut(self.find(tag)?)
     }
 
-    /// Removes the consumer of this tag. Its closure is the caller's to drop, unless it is running.
+    /// Removes the consumer of this tag. Its closure is the caller's to drop.
     pub(crate) fn remove(&mut self, tag: &[u8]) -> Option<Option<OnMessage>> {
         let slot = self.find(tag)?;
         self.chosen.remove(tag);
@@ -136,32 +115,26 @@ impl Consumers {
     }
 }
 
-/// The slot in a tag of the form `ctag<channel>.<slot>.<id>`.
+/// The slot in a tag of the form `ctag<channel>.<slot>.<id>`; any number in most others, for the
+/// whole tag is compared with that of who has the slot.
 #[inline]
 fn slot_of(tag: &[u8]) -> Option<usize> {
-    let rest = tag.strip_prefix(PREFIX)?;
-    let mut digits = rest.iter().skip_while(|&&byte| byte != b'.').skip(1);
-    let mut slot = 0usize;
-    let mut any = false;
-    loop {
-        match digits.next() {
-            Some(b'.') if any => return Some(slot),
-            Some(digit @ b'0'..=b'9') => {
-                slot = slot.checked_mul(10)?.checked_add(usize::from(digit - b'0'))?;
-                any = true;
-            }
-            _ => return None,
+    let mut rest = tag.strip_prefix(PREFIX)?.iter();
+    rest.find(|&&byte| byte == b'.')?;
+    let mut slot = 0_usize;
+    for byte in rest {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            break;
         }
+        slot = slot.wrapping_mul(10).wrapping_add(digit.into());
     }
+    Some(slot)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn nothing() -> OnMessage {
-        Box::new(|_, _| {})
-    }
 
     #[test]
     fn own_tags_are_found_by_their_slot_and_chosen_ones_by_hash() {
@@ -172,24 +145,20 @@ mod tests {
         assert_eq!(own, "ctag7.0.0");
         let found = [&own, &chosen, &like_ours].map(|tag| consumers.find(tag));
         assert_eq!(found, [Some(0), Some(1), Some(2)]);
-        for unknown in ["", "ctag", "ctag7.", "ctag7.0.", "ctag7.1.1", "x"] {
+        let far = "ctag7.99999999999999999999999.0";
+        for unknown in ["", "ctag", "ctag7", "ctag7.", "ctag7.0.", "ctag7.1.1", "x", far] {
             assert_eq!(consumers.find(unknown.as_bytes()), None, "{unknown}");
         }
-        assert_eq!(slot_of(b"ctag1.99999999999999999999999.1"), None);
     }
 
     #[test]
-    fn a_closure_is_not_returned_to_a_later_consumer_of_its_slot() {
+    fn a_later_consumer_of_a_slot_has_another_tag() {
         let mut consumers = Consumers::default();
         let tag = consumers.add(1, &"".into(), false);
-        consumers.equip(&tag, Some(nothing()));
-        let (key, lent) = consumers.lend(0).unwrap();
-        assert!(consumers.lend(0).is_none());
-        assert!(consumers.remove(&tag).unwrap().is_none());
+        assert!(consumers.remove(&tag).is_some());
         let later = consumers.add(1, &"".into(), false);
-        consumers.equip(&later, Some(nothing()));
         assert_ne!(tag, later);
-        assert!(consumers.give_back(key, lent).is_some());
-        assert!(consumers.lend(0).is_some());
+        let found = [&tag, &later].map(|tag| consumers.find(tag));
+        assert_eq!(found, [None, Some(0)]);
     }
 }

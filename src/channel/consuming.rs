@@ -1,6 +1,7 @@
 //! A channel's consumers: started, cancelled by either side, given their messages.
 
 use super::callbacks::{Completion, OnMessage};
+use super::consumers::Consumer;
 use super::content::Content;
 use super::requests::Undo;
 use super::state::{ChannelState, Outcome};
@@ -41,9 +42,7 @@ impl ChannelState {
         completion: &mut Option<Completion>,
     ) -> Result<(), Misuse> {
         self.ensure_open()?;
-        let slot = self.consumers.find(method.consumer_tag.as_bytes());
-        let consumer = slot.and_then(|slot| self.consumers.get_mut(slot));
-        match consumer {
+        match self.consumers.get_mut(method.consumer_tag.as_bytes()) {
             Some(consumer) if !consumer.cancelling => consumer.cancelling = true,
             _ => return Err(Misuse::UnknownConsumerTag(method.consumer_tag.to_string())),
         }
@@ -63,7 +62,6 @@ impl ChannelState {
         Outcome::Event(Event::Cancelled { channel, consumer_tag })
     }
 
-    #[inline]
     pub(super) fn delivered<'b>(
         &mut self,
         wire: &mut Wire,
@@ -73,12 +71,11 @@ impl ChannelState {
         if !self.is_open() {
             return None;
         }
-        let Some(slot) = self.consumers.find(method.consumer_tag.as_bytes()) else {
+        let Some(consumer) = self.consumers.get(method.consumer_tag.as_bytes()) else {
             log::warn!("dropped a delivery for the unknown consumer {:?}", method.consumer_tag);
             self.unacked.delivered(method.delivery_tag, false);
             return None;
         };
-        let consumer = self.consumers.get_mut(slot)?;
         self.unacked.delivered(method.delivery_tag, consumer.no_ack);
         if consumer.cancelling {
             if !consumer.no_ack {
@@ -86,9 +83,24 @@ impl ChannelState {
             }
             return None;
         }
-        let (consumer, on_message) = self.consumers.lend(slot)?;
-        let delivery = content.with(method);
-        Some(Event::Delivered { channel: self.id, consumer, on_message, delivery })
+        let on_message = consumer.on_message()?;
+        Some(Event::Delivered { channel: self.id, on_message, delivery: content.with(method) })
+    }
+
+    /// The consumer of this tag, if it is to have what comes whole for it: nothing is being put
+    /// together, and nobody has closed the channel or cancelled the consumer.
+    #[inline]
+    pub(crate) fn waiting_consumer(&self, consumer_tag: &[u8]) -> Option<&Consumer> {
+        let waits = self.is_open() && self.assembly.is_none();
+        let consumer = self.consumers.get(consumer_tag).filter(|_| waits)?;
+        (!consumer.cancelling).then_some(consumer)
+    }
+
+    /// Takes a delivery that has come whole for a [waiting](Self::waiting_consumer) consumer.
+    #[inline]
+    pub(crate) fn take_delivery(&mut self, wire: &mut Wire, delivery_tag: u64, no_ack: bool) {
+        wire.received += 1;
+        self.unacked.delivered(delivery_tag, no_ack);
     }
 
     /// Puts a message back into its queue that nobody wants any more: at once, since nothing that

@@ -39,20 +39,37 @@ pub(crate) struct Content<'a> {
 }
 
 impl<'a> Content<'a> {
-    /// How many frames it takes, if all of its body is in one.
-    pub(crate) fn frames(&self) -> u64 {
-        1 + u64::from(!self.body.as_slice().is_empty())
-    }
-
     pub(crate) fn with<M>(self, method: M) -> Message<'a, M> {
         Message::new(method, self.properties, self.body)
     }
 }
 
+/// Content that lies whole in the read buffer.
+pub(crate) struct WholeContent<'b> {
+    properties: &'b [u8],
+    body: &'b [u8],
+    /// How many bytes of frames it takes.
+    pub(crate) len: usize,
+}
+
+impl<'b> WholeContent<'b> {
+    /// How many frames it takes.
+    #[inline]
+    pub(crate) fn frames(&self) -> u64 {
+        1 + u64::from(!self.body.is_empty())
+    }
+
+    /// The content, as parts of `input`.
+    #[inline]
+    pub(crate) fn of(&self, input: &Input<'b>) -> Content<'b> {
+        Content { properties: input.part(self.properties), body: input.part(self.body) }
+    }
+}
+
 /// What lies behind a content method in the read buffer.
 pub(crate) enum Lookahead<'b> {
-    /// All of the content, and how many bytes of frames it takes.
-    Whole(Content<'b>, usize),
+    /// All of the content.
+    Whole(WholeContent<'b>),
     /// A small message that the read has cut: try again with more bytes.
     Cut,
     /// Anything else: take it frame by frame.
@@ -80,10 +97,9 @@ pub(crate) fn look_ahead<'b>(
         // It is refused there.
         return Ok(Lookahead::InParts);
     }
-    let properties = input.part(header.properties);
+    let properties = header.properties;
     if header.body_size == 0 {
-        let content = Content { properties, body: input.part(&[]) };
-        return Ok(Lookahead::Whole(content, header_len));
+        return Ok(Lookahead::Whole(WholeContent { properties, body: &[], len: header_len }));
     }
     let Some((frame, body_len)) = Frame::parse(&rest[header_len..], frame_max)? else {
         let before = (skip + header_len) as u64;
@@ -96,8 +112,8 @@ pub(crate) fn look_ahead<'b>(
     if !whole {
         return Ok(Lookahead::InParts);
     }
-    let content = Content { properties, body: input.part(frame.payload) };
-    Ok(Lookahead::Whole(content, header_len + body_len))
+    let len = header_len + body_len;
+    Ok(Lookahead::Whole(WholeContent { properties, body: frame.payload, len }))
 }
 
 /// A message that comes in parts.

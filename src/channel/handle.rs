@@ -1,5 +1,6 @@
 //! The user's handle on a channel.
 
+use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -72,6 +73,18 @@ impl Channel {
         self.session()?.with(|machine| {
             let (channel, wire) = machine.open_channel_mut(self.id)?;
             work(channel, wire)
+        })
+    }
+
+    /// Has the channel put something into its output, and does nothing else.
+    #[inline]
+    fn put<R, E: From<Misuse>>(
+        &self,
+        put: impl FnOnce(&mut ChannelState, &mut Wire) -> Result<R, E>,
+    ) -> Result<R, E> {
+        self.session()?.put(|machine| {
+            let (channel, wire) = machine.open_channel_mut(self.id)?;
+            put(channel, wire)
         })
     }
 
@@ -311,7 +324,7 @@ impl Channel {
     ) -> Result<u64, PublishError> {
         // It outlives the work: it may be the last of memory whose drop is the user's.
         let mut body = body.into();
-        self.work(|channel, wire| channel.publish(wire, &method, properties, &mut body))
+        self.put(|channel, wire| channel.publish(wire, &method, properties, &mut body))
     }
 
     /// Starts a consumer (AMQP basic.consume). Gives its tag: the one in `method`, or a new one if
@@ -345,7 +358,7 @@ impl Channel {
         on_message: impl FnMut(&Channel, &Delivery<'_>) + 'static,
         on_reply: impl FnOnce(&Channel, Result<basic::ConsumeOk<'static>>) + 'static,
     ) -> Result<ShortStr<'static>> {
-        let mut on_message: Option<OnMessage> = Some(Box::new(on_message));
+        let mut on_message: Option<OnMessage> = Some(Rc::new(RefCell::new(on_message)));
         let mut completion = Some(reply_as(on_reply));
         Ok(self
             .ask(|channel, wire| channel.consume(wire, method, &mut on_message, &mut completion))?)
@@ -418,7 +431,7 @@ impl Channel {
 
     #[inline]
     fn settle<M: EncodeMethod>(&self, method: &M, tag: u64, multiple: bool) -> Result<()> {
-        Ok(self.work(|channel, wire| channel.settle(wire, method, tag, multiple))?)
+        Ok(self.put(|channel, wire| channel.settle(wire, method, tag, multiple))?)
     }
 
     requests! {

@@ -5,7 +5,7 @@ use crate::connection::{BY_REFERENCE, Output};
 use crate::error::PublishError;
 use crate::protocol::{
     BasicProperties, FRAME_OVERHEAD, basic, begin_body_frame, encode_body_frame,
-    encode_content_header, encode_method, end_frame,
+    encode_message_head, end_frame,
 };
 
 /// Encodes method, header and bodies behind what is in `output`, or nothing on `Err`. A body that
@@ -21,15 +21,9 @@ pub(crate) fn encode_publish(
 ) -> Result<u64, PublishError> {
     let length = body.as_slice().len();
     let encoded = output.encoded();
-    let start = encoded.len();
-    encode_method(encoded, frame_max, channel, method)?;
-    let header = encode_content_header(encoded, frame_max, channel, length as u64, properties);
-    if let Err(error) = header {
-        encoded.truncate(start);
-        return Err(error.into());
-    }
+    encode_message_head(encoded, frame_max, channel, method, length as u64, properties)?;
     let chunk = frame_max as usize - FRAME_OVERHEAD;
-    match &mut body.0 {
+    let copied = match &mut body.0 {
         BodyBytes::Shared(bytes) if length > BY_REFERENCE => {
             let mut rest = std::mem::take(bytes);
             let mut frames = 2;
@@ -40,21 +34,17 @@ pub(crate) fn encode_publish(
                 end_frame(output.encoded());
                 frames += 1;
             }
-            Ok(frames)
+            return Ok(frames);
         }
-        BodyBytes::Shared(bytes) => Ok(2 + encode_bodies(output.encoded(), channel, chunk, bytes)),
-        BodyBytes::Borrowed(bytes) => {
-            Ok(2 + encode_bodies(output.encoded(), channel, chunk, bytes))
-        }
+        BodyBytes::Shared(bytes) => &**bytes,
+        BodyBytes::Borrowed(bytes) => bytes,
+    };
+    if (1..=chunk).contains(&length) {
+        encode_body_frame(encoded, channel, copied);
+        return Ok(3);
     }
-}
-
-#[inline]
-fn encode_bodies(encoded: &mut Vec<u8>, channel: u16, chunk: usize, body: &[u8]) -> u64 {
-    let frames = body.len().div_ceil(chunk);
-    encoded.reserve(body.len() + frames * FRAME_OVERHEAD);
-    for part in body.chunks(chunk) {
-        encode_body_frame(encoded, channel, part);
-    }
-    frames as u64
+    let frames = length.div_ceil(chunk);
+    encoded.reserve(length + frames * FRAME_OVERHEAD);
+    copied.chunks(chunk).for_each(|part| encode_body_frame(encoded, channel, part));
+    Ok(2 + frames as u64)
 }

@@ -67,7 +67,9 @@ impl Unacked {
     /// Takes the first range up, if nothing is between.
     #[inline]
     fn join(&mut self) {
-        if let Some(last) = self.ranges.remove(&(self.settled + 1)) {
+        if !self.ranges.is_empty()
+            && let Some(last) = self.ranges.remove(&(self.settled + 1))
+        {
             self.apart -= last - self.settled;
             self.settled = last;
         }

@@ -3,12 +3,14 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
+use super::arriving::Arrival;
 use super::callbacks::ConnectionCallbacks;
 use super::event::Event;
 use super::handle::Connection;
-use super::lent::{Home, Lent, LentList, OfChannel, OfConnection};
+use super::input::Input;
+use super::lent::{Home, LentList, OfChannel, OfConnection};
 use super::session::Session;
-use crate::channel::{Channel, ChannelId, Observers, Origin};
+use crate::channel::{Channel, ChannelId, Delivery, Observers, OnMessage, Origin};
 use crate::error::{Closed, Error, Party};
 use crate::io_services::Workflow;
 use crate::ioloop::LoopCore;
@@ -16,16 +18,9 @@ use crate::ioloop::LoopCore;
 impl Session {
     pub(super) fn deliver(&self, core: &Rc<LoopCore>, event: Event<'_>) {
         match event {
-            Event::Delivered { channel, consumer, on_message, delivery } => {
-                let mut lent =
-                    Lent { session: self, channel, consumer, on_message: Some(on_message) };
-                let handle = self.channel(channel);
+            Event::Delivered { channel, on_message, delivery } => {
                 let delivery = delivery.with_origin(Origin::new(self.inbox(), channel));
-                self.call(core, || {
-                    if let Some(on_message) = &mut lent.on_message {
-                        on_message(&handle, &delivery);
-                    }
-                });
+                self.call_consumer(core, channel, on_message, &delivery);
             }
             Event::Replied { channel, callback, result } => {
                 let channel = self.channel(channel);
@@ -99,6 +94,28 @@ impl Session {
             Event::Closed { error, was_open } => self.closed(core, error, was_open),
             Event::Released(closures) => self.call(core, || drop(closures)),
         }
+    }
+
+    /// Gives a consumer its message, if that was [found](Machine::next_delivery) in the input.
+    #[inline]
+    pub(super) fn arrived(&self, core: &LoopCore, input: &Input<'_>, arrival: Arrival<'_>) {
+        let Arrival { channel, on_message, method, content } = arrival;
+        let origin = Origin::new(self.inbox(), channel);
+        let delivery = content.of(input).with(method.into()).with_origin(origin);
+        self.call_consumer(core, channel, on_message, &delivery);
+    }
+
+    /// The closure is let go of inside: its consumer may have ended meanwhile.
+    #[inline]
+    fn call_consumer(
+        &self,
+        core: &LoopCore,
+        channel: ChannelId,
+        on_message: OnMessage,
+        delivery: &Delivery<'_>,
+    ) {
+        let handle = self.channel(channel);
+        self.call(core, move || (*on_message.borrow_mut())(&handle, delivery));
     }
 
     /// Calls a user's closure. On a loop that must not unwind, a panic ends the connection.

@@ -5,8 +5,8 @@ use std::any::Any;
 
 use super::secrets::OnUpdated;
 use crate::channel::{
-    ChannelId, ConfirmSummary, ConsumerKey, Delivery, GetMessage, OnClose, OnConfirmed, OnGet,
-    OnMessage, OnReply, ReturnedMessage, Unconfirmed,
+    ChannelId, ConfirmSummary, Delivery, GetMessage, OnClose, OnConfirmed, OnGet, OnMessage,
+    OnReply, ReturnedMessage, Unconfirmed,
 };
 use crate::error::{Error, Result};
 use crate::protocol::{Method, ShortStr};
@@ -38,13 +38,8 @@ pub(crate) enum Event<'b> {
     Replied { channel: ChannelId, callback: OnReply, result: Result<Method<'b>> },
     /// A `basic_get` is complete.
     Got { channel: ChannelId, callback: OnGet, result: Result<Option<GetMessage<'b>>> },
-    /// A message for a consumer, whose closure goes back by `Machine::give_back`.
-    Delivered {
-        channel: ChannelId,
-        consumer: ConsumerKey,
-        on_message: OnMessage,
-        delivery: Delivery<'b>,
-    },
+    /// A message for a consumer.
+    Delivered { channel: ChannelId, on_message: OnMessage, delivery: Delivery<'b> },
     /// A message came back.
     Returned { channel: ChannelId, message: ReturnedMessage<'b> },
     /// The broker has said what became of publishes: `Machine::next_confirm` gives them.

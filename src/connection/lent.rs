@@ -3,27 +3,7 @@
 use super::callbacks::ConnectionCallbacks;
 use super::event::Event;
 use super::session::Session;
-use crate::channel::{ChannelId, ConsumerKey, Observers, OnMessage};
-
-/// A consumer's closure while it runs.
-pub(super) struct Lent<'s> {
-    pub(super) session: &'s Session,
-    pub(super) channel: ChannelId,
-    pub(super) consumer: ConsumerKey,
-    pub(super) on_message: Option<OnMessage>,
-}
-
-impl Drop for Lent<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        if let Some(on_message) = self.on_message.take() {
-            let mut machine = self.session.machine.borrow_mut();
-            let unused = machine.give_back(self.channel, self.consumer, on_message);
-            // Not to be dropped in the unwind that this may be.
-            machine.wire.events.extend(unused.map(|unused| Event::Released(Box::new(unused))));
-        }
-    }
-}
+use crate::channel::{ChannelId, Observers};
 
 /// A list of closures while they run, and where they are kept.
 pub(super) struct LentList<'s, F: 'static, H: Home<F>> {

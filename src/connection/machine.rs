@@ -19,7 +19,7 @@ use super::receiving::Cut;
 use super::secrets::Secrets;
 use super::tuning::Limits;
 use super::wire::Wire;
-use crate::channel::{ChannelId, ChannelState, Completion, Confirm, ConsumerKey, OnMessage};
+use crate::channel::{ChannelId, ChannelState, Completion, Confirm};
 use crate::error::{Closed, Error, HandshakeError, Misuse, Phase};
 use crate::protocol::{FieldTable, connection};
 
@@ -342,19 +342,5 @@ impl Machine {
     #[inline]
     pub(crate) fn next_confirm(&mut self, channel: ChannelId) -> Option<Confirm<'static>> {
         self.channels.get_mut(channel)?.next_confirm(&mut self.wire.events)
-    }
-
-    /// Returns a consumer's closure to its place, or to the caller if its consumer has gone.
-    #[inline]
-    pub(crate) fn give_back(
-        &mut self,
-        channel: ChannelId,
-        consumer: ConsumerKey,
-        on_message: OnMessage,
-    ) -> Option<OnMessage> {
-        match self.channels.get_mut(channel) {
-            Some(channel) => channel.consumers.give_back(consumer, on_message),
-            None => Some(on_message),
-        }
     }
 }

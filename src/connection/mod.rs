@@ -1,6 +1,7 @@
 //! One AMQP connection as a state machine without I/O: bytes in, bytes out, deadlines, what
 //! happened. And the driver that calls the user's closures, and the user's handle.
 
+mod arriving;
 mod authenticating;
 mod block;
 mod blocked;
@@ -27,6 +28,7 @@ mod remote;
 mod room;
 mod sasl;
 mod secrets;
+mod sending;
 mod session;
 mod tcp_options;
 #[cfg(test)]

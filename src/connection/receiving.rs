@@ -6,7 +6,7 @@ use super::input::Input;
 use super::machine::{Machine, State};
 use crate::channel::{Lookahead, Outcome, Taken, look_ahead};
 use crate::error::{Closed, Error, Party, Phase, ProtocolError};
-use crate::protocol::{DecodeMethod, Frame, FrameKind, Method, basic, connection};
+use crate::protocol::{Frame, FrameKind, Method, connection};
 
 /// What parsing came to.
 #[expect(clippy::large_enum_variant, reason = "returned and taken apart at once, never kept")]
@@ -76,14 +76,7 @@ impl Machine {
         frame: Frame<'b>,
         size: usize,
     ) -> Result<Cut<'b>, ProtocolError> {
-        // Deliver is nearly all that comes on a busy connection: it takes the short way.
-        let method = match frame.payload {
-            [0, 60, 0, 60, arguments @ ..] => {
-                let deliver = basic::Deliver::decode(arguments)?;
-                Method::Basic(basic::Method::Deliver(deliver))
-            }
-            payload => Method::decode(payload)?,
-        };
+        let method = Method::decode(frame.payload)?;
         let frame_max = self.wire.limits.frame_max;
         self.ensure_serving(frame.channel, &method)?;
         let Some(channel) = self.channels.at_mut(frame.channel) else {
@@ -103,10 +96,10 @@ impl Machine {
                         input.consume(size);
                         channel.begin_content(method);
                     }
-                    Lookahead::Whole(content, content_size) => {
-                        input.consume(size + content_size);
+                    Lookahead::Whole(content) => {
+                        input.consume(size + content.len);
                         self.frames += content.frames();
-                        let event = channel.on_content(&mut self.wire, method, content);
+                        let event = channel.on_content(&mut self.wire, method, content.of(input));
                         return Ok(self.told(event));
                     }
                 }
@@ -136,11 +129,7 @@ impl Machine {
         let closing = self.is_closing();
         match event {
             // A cancelled operation never calls back, and close cancels all consumers.
-            Some(Event::Delivered { channel, consumer, on_message, .. }) if closing => {
-                let unused = self.give_back(channel, consumer, on_message);
-                self.wire.events.extend(unused.map(|unused| Event::Released(Box::new(unused))));
-                Cut::Progress
-            }
+            Some(Event::Delivered { .. }) if closing => Cut::Progress,
             Some(Event::Replied { channel, callback, result }) if closing => {
                 Cut::Event(Event::Replied { channel, callback, result: self.while_closing(result) })
             }

@@ -26,12 +26,9 @@ use crate::io_services::{
 };
 use crate::ioloop::{LoopCore, SessionKey, TimerId};
 
-/// From this many bytes on, output is written by the call that made it, not at the turn's end.
-const WRITE_INLINE: usize = 64 * 1024;
-
 /// A connection, as its loop owns it.
 pub(crate) struct Session {
-    me: Weak<Session>,
+    pub(super) me: Weak<Session>,
     pub(super) services: WeakServices,
     pub(super) key: Cell<Option<SessionKey>>,
     pub(super) machine: RefCell<Machine>,
@@ -39,18 +36,18 @@ pub(crate) struct Session {
     /// Until the connection is open. Dropping it abandons it.
     pub(super) workflow: RefCell<Option<Workflow>>,
     pub(super) authentication: RefCell<Authentication>,
-    stream: RefCell<Option<Rc<Stream>>>,
+    pub(super) stream: RefCell<Option<Rc<Stream>>>,
     /// Bytes that have come and are not parsed: a cut frame, or what a panic left.
     tail: RefCell<Vec<u8>>,
     /// What went through the stream that was.
     traffic: Cell<Traffic>,
     timer: Cell<Option<(Instant, TimerId)>>,
     /// The loop will call `flush`.
-    dirty: Cell<bool>,
+    pub(super) dirty: Cell<bool>,
     /// The loop will call `resume`.
     resuming: Cell<bool>,
     /// Events are being delivered further up the stack.
-    running: Cell<bool>,
+    pub(super) running: Cell<bool>,
     /// What other threads have for it, once any may.
     inbox: OnceCell<Arc<Inbox>>,
 }
@@ -92,17 +89,8 @@ impl Session {
 
     /// Lets an API call work on the machine, then sees to what it caused. Closures that the call
     /// does not take must outlive it: their drop may come back here.
-    #[inline]
     pub(crate) fn with<R>(&self, call: impl FnOnce(&mut Machine) -> R) -> R {
-        let result = {
-            let mut machine = self.machine.borrow_mut();
-            if machine.output().needs_buffer()
-                && let Some(services) = self.services.upgrade()
-            {
-                machine.output().give_buffer(services.core().take_write_buffer());
-            }
-            call(&mut machine)
-        };
+        let result = call(&mut self.machine_with_buffer());
         self.settle();
         result
     }
@@ -154,17 +142,12 @@ impl Session {
     }
 
     /// Sees to everything the machine may want after a change: output, a deadline, events.
-    #[inline]
-    fn settle(&self) {
+    pub(super) fn settle(&self) {
         let mut machine = self.machine.borrow_mut();
         let waiting = machine.output().len();
         let (deadline, events) = (machine.deadline(), machine.has_events());
         drop(machine);
-        if waiting >= WRITE_INLINE {
-            self.write_inline();
-        } else if waiting > 0 && !self.dirty.get() {
-            self.flush_later();
-        }
+        self.see_to_output(waiting);
         if deadline != self.timer.get().map(|(armed, _)| armed) {
             self.arm(deadline);
         }
@@ -173,19 +156,8 @@ impl Session {
         }
     }
 
-    fn flush_later(&self) {
-        let (Some(stream), Some(me)) = (self.stream(), self.me.upgrade()) else { return };
-        if stream.is_blocked() {
-            return;
-        }
-        if let Some(services) = self.services.upgrade() {
-            self.dirty.set(true);
-            services.mark_dirty(me);
-        }
-    }
-
     /// Delivers events from the loop, since they must not come from inside an API call.
-    fn resume_later(&self) {
+    pub(super) fn resume_later(&self) {
         if self.resuming.replace(true) {
             return;
         }
@@ -220,50 +192,6 @@ impl Session {
             self.machine.borrow_mut().deadline_passed(services.now());
             self.resume();
         }
-    }
-
-    // Output.
-
-    /// A socket that is known to take nothing is not asked at every call.
-    fn write_inline(&self) {
-        if self.stream().is_some_and(|stream| !stream.is_blocked()) {
-            self.write();
-        }
-        self.machine.borrow_mut().output().bound_block();
-    }
-
-    pub(super) fn write(&self) {
-        let Some(stream) = self.stream() else { return };
-        let resume = {
-            let mut machine = self.machine.borrow_mut();
-            let waiting = machine.output().len();
-            let written = stream.write(machine.output());
-            if machine.output().len() < waiting {
-                machine.sent();
-            }
-            let events = machine.has_events() && !self.running.get();
-            // The peer may have said why before it went: that is read first, from the loop.
-            written.is_err() || events
-        };
-        if resume {
-            self.resume_later();
-        }
-        let mut machine = self.machine.borrow_mut();
-        let (buffer, spent) = (machine.output().take_buffer(), machine.output().take_spent());
-        drop(machine);
-        let Some(services) = self.services.upgrade() else { return };
-        if let Some(buffer) = buffer {
-            services.core().put_write_buffer(buffer);
-        }
-        if !spent.is_empty() {
-            self.call(services.core(), || drop(spent));
-        }
-    }
-
-    /// Writes what waits, now. An error is told from the loop.
-    pub(crate) fn write_now(&self) {
-        self.write();
-        self.settle();
     }
 
     // Input.
@@ -385,6 +313,11 @@ impl Session {
         let mut run = Run { session: self, input: Input::new(buffer, filled) };
         self.running.set(true);
         loop {
+            let arrival = self.machine.borrow_mut().next_delivery(&mut run.input);
+            if let Some(arrival) = arrival {
+                self.arrived(core, &run.input, arrival);
+                continue;
+            }
             let event = self.machine.borrow_mut().next(&mut run.input);
             let Some(event) = event else { break };
             self.deliver(core, event);

@@ -69,7 +69,7 @@ fn tables() -> Vec<Vec<u8>> {
     array.push(1).unwrap();
     array.push("two").unwrap();
     let mut encoded = Vec::new();
-    properties().encode(&mut encoded);
+    properties().encode(&mut encoded).unwrap();
     vec![table().encoded().to_vec(), array.encoded().to_vec(), encoded, Vec::new()]
 }
 

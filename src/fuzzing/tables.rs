@@ -54,7 +54,7 @@ fn properties(data: &[u8]) {
     let Ok(properties) = decoded else { return };
     print(&properties);
     let mut encoded = Vec::new();
-    properties.encode(&mut encoded);
+    properties.encode(&mut encoded).expect("what was decoded can be encoded");
     assert_eq!(properties.encoded_len(), Ok(encoded.len()));
     assert!(encoded.len() <= data.len());
     assert_eq!(BasicProperties::decode(&encoded).as_ref(), Ok(&properties));

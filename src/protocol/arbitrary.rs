@@ -6,6 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
+use super::method::{METHOD_IDS_LEN, encode_payload};
 use super::{
     DecodeError, EncodeMethod, FieldArray, FieldTable, FieldValue, LongStr, Method, ReplyMethod,
     ShortStr,
@@ -36,10 +37,8 @@ where
     let mut runner = TestRunner::new(ProptestConfig::with_cases(48));
     let outcome = runner.run(&any::<M>(), |method| {
         let mut payload = Vec::new();
-        payload.extend(M::CLASS_ID.to_be_bytes());
-        payload.extend(M::METHOD_ID.to_be_bytes());
-        method.encode(&mut payload);
-        prop_assert_eq!(method.encoded_len(), Ok(payload.len() - 4));
+        encode_payload(&method, &mut payload)?;
+        prop_assert_eq!(method.encoded_len(), Ok(payload.len() - METHOD_IDS_LEN));
 
         let decoded = Method::decode(&payload)?;
         prop_assert_eq!(decoded.name(), M::NAME);

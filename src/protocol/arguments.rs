@@ -2,12 +2,12 @@
 //! follow each other share an octet, the first of them the lowest.
 
 use super::wire::WireType;
-use super::{DecodeError, EncodeError, Reader};
+use super::{DecodeError, EncodeError, Reader, Writer};
 
 /// A type that can be an argument: any wire type, and `bool`.
 pub(super) trait Argument<'a>: Sized {
     fn measure(&self, length: &mut ArgumentsLen) -> Result<(), EncodeError>;
-    fn write(&self, to: &mut ArgumentsWriter<'_>);
+    fn write(&self, to: &mut ArgumentsWriter<'_, '_>);
     fn read(from: &mut ArgumentsReader<'a>) -> Result<Self, DecodeError>;
 }
 
@@ -23,6 +23,12 @@ impl BitPlace {
         let mask = if first { 1 } else { self.0 };
         self.0 = mask << 1;
         (mask, first)
+    }
+
+    /// Whether an octet is begun and not full.
+    #[inline]
+    fn is_begun(&self) -> bool {
+        self.0 != 0
     }
 
     /// Anything else than a bit has come between.
@@ -51,17 +57,27 @@ impl ArgumentsLen {
     }
 }
 
-/// Appends arguments to an output buffer.
-pub(super) struct ArgumentsWriter<'o> {
-    out: &'o mut Vec<u8>,
-    octet: usize,
+/// Writes arguments to a place of their size.
+pub(super) struct ArgumentsWriter<'w, 'o> {
+    to: &'w mut Writer<'o>,
+    /// The bits of the octet that is begun.
+    octet: u8,
     bits: BitPlace,
 }
 
-impl<'o> ArgumentsWriter<'o> {
+impl<'w, 'o> ArgumentsWriter<'w, 'o> {
     #[inline]
-    pub(super) fn new(out: &'o mut Vec<u8>) -> Self {
-        Self { out, octet: 0, bits: BitPlace::default() }
+    pub(super) fn new(to: &'w mut Writer<'o>) -> Self {
+        Self { to, octet: 0, bits: BitPlace::default() }
+    }
+
+    /// Writes the octet of bits that is begun, if one is.
+    #[inline]
+    pub(super) fn end_bits(&mut self) {
+        if self.bits.is_begun() {
+            self.to.array([self.octet]);
+            self.bits.end();
+        }
     }
 
     #[inline]
@@ -98,9 +114,9 @@ impl<'a, T: WireType<'a>> Argument<'a> for T {
     }
 
     #[inline]
-    fn write(&self, to: &mut ArgumentsWriter<'_>) {
-        to.bits.end();
-        WireType::write(self, to.out);
+    fn write(&self, to: &mut ArgumentsWriter<'_, '_>) {
+        to.end_bits();
+        WireType::write(self, to.to);
     }
 
     #[inline]
@@ -119,14 +135,12 @@ impl Argument<'_> for bool {
     }
 
     #[inline]
-    fn write(&self, to: &mut ArgumentsWriter<'_>) {
+    fn write(&self, to: &mut ArgumentsWriter<'_, '_>) {
         let (mask, first) = to.bits.next();
-        if first {
-            to.octet = to.out.len();
-            to.out.push(0);
-        }
-        if *self {
-            to.out[to.octet] |= mask;
+        let before = if first { 0 } else { to.octet };
+        to.octet = before | if *self { mask } else { 0 };
+        if !to.bits.is_begun() {
+            to.to.array([to.octet]);
         }
     }
 

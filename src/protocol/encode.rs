@@ -2,12 +2,13 @@
 //!
 //! A `frame_max` of 0 is no limit, as it is in the tuning of a connection.
 
+use super::method::{METHOD_IDS_LEN, write_payload};
+use super::properties::Measured;
 use super::{
-    BasicProperties, ContentHeader, EncodeError, EncodeMethod, FRAME_END, FRAME_OVERHEAD, FrameKind,
+    BasicProperties, ContentHeader, EncodeError, EncodeMethod, FRAME_END, FRAME_OVERHEAD,
+    FrameKind, Writer,
 };
 
-/// Class id and method id, before a method's arguments.
-const METHOD_IDS_LEN: usize = 4;
 /// Class id, weight and body size, before a message's properties.
 const CONTENT_HEADER_LEN: usize = 12;
 
@@ -25,21 +26,12 @@ pub fn encode_method<M: EncodeMethod>(
     channel: u16,
     method: &M,
 ) -> Result<(), EncodeError> {
-    let size = method_frame_len(method)?;
-    let payload = payload_len(size, frame_max)?;
-    out.reserve(size);
-    let start = out.len();
-    begin_frame(out, FrameKind::Method, channel, payload);
-    out.extend_from_slice(&M::CLASS_ID.to_be_bytes());
-    out.extend_from_slice(&M::METHOD_ID.to_be_bytes());
-    method.encode(out);
-    end_frame(out);
-    debug_assert_eq!(out.len() - start, size, "{}", M::NAME);
+    let frame = MethodFrame::new(frame_max, channel, method)?;
+    Writer::append(out, frame.size, |to| frame.write(to));
     Ok(())
 }
 
 /// Appends the header frame of a message. On an error `out` is as it was.
-#[inline]
 pub fn encode_content_header(
     out: &mut Vec<u8>,
     frame_max: u32,
@@ -47,17 +39,27 @@ pub fn encode_content_header(
     body_size: u64,
     properties: &BasicProperties<'_>,
 ) -> Result<(), EncodeError> {
-    let size = FRAME_OVERHEAD + CONTENT_HEADER_LEN + properties.encoded_len()?;
-    let payload = payload_len(size, frame_max)?;
-    out.reserve(size);
-    let start = out.len();
-    begin_frame(out, FrameKind::Header, channel, payload);
-    out.extend_from_slice(&ContentHeader::CLASS_ID.to_be_bytes());
-    out.extend_from_slice(&[0, 0]); // the weight, which is not used
-    out.extend_from_slice(&body_size.to_be_bytes());
-    properties.encode(out);
-    end_frame(out);
-    debug_assert_eq!(out.len() - start, size, "content header");
+    let frame = HeaderFrame::new(frame_max, channel, body_size, properties)?;
+    Writer::append(out, frame.size, |to| frame.write(to));
+    Ok(())
+}
+
+/// Appends the method and header frames of a message. On an error `out` is as it was.
+#[inline]
+pub(crate) fn encode_message_head<M: EncodeMethod>(
+    out: &mut Vec<u8>,
+    frame_max: u32,
+    channel: u16,
+    method: &M,
+    body_size: u64,
+    properties: &BasicProperties<'_>,
+) -> Result<(), EncodeError> {
+    let method = MethodFrame::new(frame_max, channel, method)?;
+    let header = HeaderFrame::new(frame_max, channel, body_size, properties)?;
+    Writer::append(out, method.size + header.size, |to| {
+        method.write(to);
+        header.write(to);
+    });
     Ok(())
 }
 
@@ -66,10 +68,9 @@ pub fn encode_content_header(
 /// # Panics
 ///
 /// If `body` is longer than a frame can ever be, 4 GiB.
-#[inline]
+#[inline(always)]
 pub fn encode_body_frame(out: &mut Vec<u8>, channel: u16, body: &[u8]) {
     let length = u32::try_from(body.len()).expect("a body frame has at most u32::MAX bytes");
-    out.reserve(FRAME_OVERHEAD + body.len());
     begin_body_frame(out, channel, length);
     out.extend_from_slice(body);
     end_frame(out);
@@ -79,7 +80,7 @@ pub fn encode_body_frame(out: &mut Vec<u8>, channel: u16, body: &[u8]) {
 /// belongs [`end_frame`].
 #[inline]
 pub fn begin_body_frame(out: &mut Vec<u8>, channel: u16, length: u32) {
-    begin_frame(out, FrameKind::Body, channel, length);
+    out.extend_from_slice(&frame_header(FrameKind::Body, channel, length));
 }
 
 /// Appends the end of a frame.
@@ -90,16 +91,72 @@ pub fn end_frame(out: &mut Vec<u8>) {
 
 /// Appends a heartbeat frame.
 pub fn encode_heartbeat(out: &mut Vec<u8>) {
-    begin_frame(out, FrameKind::Heartbeat, 0, 0);
+    out.extend_from_slice(&frame_header(FrameKind::Heartbeat, 0, 0));
     end_frame(out);
 }
 
+/// A method frame that can be written: every value in it is checked.
+struct MethodFrame<'m, M> {
+    channel: u16,
+    method: &'m M,
+    size: usize,
+    payload: u32,
+}
+
+impl<'m, M: EncodeMethod> MethodFrame<'m, M> {
+    #[inline]
+    fn new(frame_max: u32, channel: u16, method: &'m M) -> Result<Self, EncodeError> {
+        let size = method_frame_len(method)?;
+        Ok(Self { channel, method, size, payload: payload_len(size, frame_max)? })
+    }
+
+    #[inline(always)]
+    fn write(&self, to: &mut Writer<'_>) {
+        to.array(frame_header(FrameKind::Method, self.channel, self.payload));
+        write_payload(self.method, to);
+        to.array([FRAME_END]);
+    }
+}
+
+/// A content header frame that can be written: every value in it is checked.
+struct HeaderFrame<'p> {
+    channel: u16,
+    body_size: u64,
+    properties: &'p BasicProperties<'p>,
+    measured: Measured,
+    size: usize,
+    payload: u32,
+}
+
+impl<'p> HeaderFrame<'p> {
+    #[inline]
+    fn new(
+        frame_max: u32,
+        channel: u16,
+        body_size: u64,
+        properties: &'p BasicProperties<'_>,
+    ) -> Result<Self, EncodeError> {
+        let measured = properties.measure()?;
+        let size = FRAME_OVERHEAD + CONTENT_HEADER_LEN + measured.len;
+        let payload = payload_len(size, frame_max)?;
+        Ok(Self { channel, body_size, properties, measured, size, payload })
+    }
+
+    #[inline]
+    fn write(&self, to: &mut Writer<'_>) {
+        to.array(frame_header(FrameKind::Header, self.channel, self.payload));
+        to.array(ContentHeader::CLASS_ID.to_be_bytes());
+        to.array([0, 0]); // the weight, which is not used
+        to.array(self.body_size.to_be_bytes());
+        self.properties.write(self.measured, to);
+        to.array([FRAME_END]);
+    }
+}
+
 #[inline]
-fn begin_frame(out: &mut Vec<u8>, kind: FrameKind, channel: u16, payload: u32) {
+fn frame_header(kind: FrameKind, channel: u16, payload: u32) -> [u8; 7] {
     let (channel, payload) = (channel.to_be_bytes(), payload.to_be_bytes());
-    out.extend_from_slice(&[
-        kind as u8, channel[0], channel[1], payload[0], payload[1], payload[2], payload[3],
-    ]);
+    [kind as u8, channel[0], channel[1], payload[0], payload[1], payload[2], payload[3]]
 }
 
 /// What the header of a frame of `size` bytes says, if there may be such a frame.

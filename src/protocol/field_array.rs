@@ -6,7 +6,7 @@ use std::iter::FusedIterator;
 use super::field_debug::Nested;
 use super::octets::Octets;
 use super::wire::{WireType, write_long_bytes};
-use super::{DecodeError, EncodeError, FieldValue, LongStr, Reader};
+use super::{DecodeError, EncodeError, FieldValue, LongStr, Reader, Writer};
 
 /// A list of values of any types, such as the header `x-death`. Like a
 /// [`FieldTable`](super::FieldTable) it is kept as it lies on the wire.
@@ -50,7 +50,7 @@ impl<'a> FieldArray<'a> {
     /// Appends an element. On an error the array is as it was.
     pub fn push<'v>(&mut self, value: impl Into<FieldValue<'v>>) -> Result<(), EncodeError> {
         let value = value.into();
-        self.0.append(value.encoded_len()?, |out| value.write(out));
+        self.0.append(value.encoded_len()?, |to| value.write(to));
         Ok(())
     }
 
@@ -127,8 +127,8 @@ impl<'a> WireType<'a> for FieldArray<'a> {
     }
 
     #[inline]
-    fn write(&self, out: &mut Vec<u8>) {
-        write_long_bytes(self.encoded(), out);
+    fn write(&self, to: &mut Writer<'_>) {
+        write_long_bytes(self.encoded(), to);
     }
 
     #[inline]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::field_debug::Nested;
 use super::wire::WireType;
-use super::{DecodeError, EncodeError, FieldArray, FieldTable, LongStr, Reader};
+use super::{DecodeError, EncodeError, FieldArray, FieldTable, LongStr, Reader, Writer};
 
 /// A value in a [`FieldTable`] or a [`FieldArray`]. The types are RabbitMQ's, which differ from the
 /// letters of the AMQP specification.
@@ -142,27 +142,27 @@ impl<'a> WireType<'a> for FieldValue<'a> {
         Ok(1 + value)
     }
 
-    fn write(&self, out: &mut Vec<u8>) {
-        out.push(self.tag());
+    fn write(&self, to: &mut Writer<'_>) {
+        to.array([self.tag()]);
         match self {
-            Self::Bool(value) => out.push(u8::from(*value)),
-            Self::I8(value) => out.extend_from_slice(&value.to_be_bytes()),
-            Self::U8(value) => out.push(*value),
-            Self::I16(value) => out.extend_from_slice(&value.to_be_bytes()),
-            Self::U16(value) => out.extend_from_slice(&value.to_be_bytes()),
-            Self::I32(value) => out.extend_from_slice(&value.to_be_bytes()),
-            Self::U32(value) => out.extend_from_slice(&value.to_be_bytes()),
-            Self::I64(value) => out.extend_from_slice(&value.to_be_bytes()),
-            Self::F32(value) => out.extend_from_slice(&value.to_be_bytes()),
-            Self::F64(value) => out.extend_from_slice(&value.to_be_bytes()),
+            Self::Bool(value) => to.array([u8::from(*value)]),
+            Self::I8(value) => to.array(value.to_be_bytes()),
+            Self::U8(value) => to.array([*value]),
+            Self::I16(value) => to.array(value.to_be_bytes()),
+            Self::U16(value) => to.array(value.to_be_bytes()),
+            Self::I32(value) => to.array(value.to_be_bytes()),
+            Self::U32(value) => to.array(value.to_be_bytes()),
+            Self::I64(value) => to.array(value.to_be_bytes()),
+            Self::F32(value) => to.array(value.to_be_bytes()),
+            Self::F64(value) => to.array(value.to_be_bytes()),
             Self::Decimal { scale, value } => {
-                out.push(*scale);
-                out.extend_from_slice(&value.to_be_bytes());
+                to.array([*scale]);
+                to.array(value.to_be_bytes());
             }
-            Self::LongString(value) | Self::Bytes(value) => value.write(out),
-            Self::Array(value) => value.write(out),
-            Self::Timestamp(value) => value.write(out),
-            Self::Table(value) => value.write(out),
+            Self::LongString(value) | Self::Bytes(value) => value.write(to),
+            Self::Array(value) => value.write(to),
+            Self::Timestamp(value) => value.write(to),
+            Self::Table(value) => value.write(to),
             Self::Void => {}
         }
     }

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use super::{DecodeError, EncodeError, Method};
+use super::{DecodeError, EncodeError, Method, Writer};
+
+/// Class id and method id, before a method's arguments.
+pub(super) const METHOD_IDS_LEN: usize = 4;
 
 /// A method that can be sent.
 pub trait EncodeMethod {
@@ -16,8 +19,8 @@ pub trait EncodeMethod {
     /// Checks every value and gives the size of the arguments.
     fn encoded_len(&self) -> Result<usize, EncodeError>;
 
-    /// Appends the arguments. Only after [`encoded_len`](Self::encoded_len) said Ok.
-    fn encode(&self, out: &mut Vec<u8>);
+    /// Writes the arguments. Only after [`encoded_len`](Self::encoded_len) said Ok.
+    fn encode(&self, to: &mut Writer<'_>);
 }
 
 /// A method that can be received.
@@ -44,11 +47,16 @@ pub(super) fn encode_payload<M: EncodeMethod>(
     method: &M,
     out: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
-    out.reserve(4 + method.encoded_len()?);
-    out.extend_from_slice(&M::CLASS_ID.to_be_bytes());
-    out.extend_from_slice(&M::METHOD_ID.to_be_bytes());
-    method.encode(out);
+    Writer::append(out, METHOD_IDS_LEN + method.encoded_len()?, |to| write_payload(method, to));
     Ok(())
+}
+
+/// Writes a method frame's payload.
+#[inline(always)]
+pub(super) fn write_payload<M: EncodeMethod>(method: &M, to: &mut Writer<'_>) {
+    to.array(M::CLASS_ID.to_be_bytes());
+    to.array(M::METHOD_ID.to_be_bytes());
+    method.encode(to);
 }
 
 /// Stands for a secret in what `Debug` prints.

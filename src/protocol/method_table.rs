@@ -257,12 +257,13 @@ macro_rules! define_method {
                 Ok(length.total())
             }
 
-            #[inline]
+            #[inline(always)]
             #[allow(unused_mut, unused_variables, reason = "there are methods without arguments")]
-            fn encode(&self, out: &mut Vec<u8>) {
+            fn encode(&self, to: &mut Writer<'_>) {
                 let Self { $($field,)* } = self;
-                let mut arguments = ArgumentsWriter::new(out);
+                let mut arguments = ArgumentsWriter::new(to);
                 $(arguments.put::<$WireType>($value);)*
+                arguments.end_bits();
             }
         }
 

@@ -10,7 +10,7 @@ use super::method::{Redacted, encode_payload};
 use super::wire::IntoOwned;
 use super::{
     DecodeError, DecodeMethod, EncodeError, EncodeMethod, FieldTable, LongStr, Reader, ReplyMethod,
-    Request, ShortStr,
+    Request, ShortStr, Writer,
 };
 
 method_table! {

@@ -45,6 +45,7 @@ mod table;
 mod wire;
 
 pub use content_header::ContentHeader;
+pub(crate) use encode::encode_message_head;
 pub use encode::{
     begin_body_frame, encode_body_frame, encode_content_header, encode_heartbeat, encode_method,
     end_frame, method_frame_len,
@@ -58,4 +59,4 @@ pub use methods::{Method, basic, channel, confirm, connection, exchange, queue, 
 pub use properties::BasicProperties;
 pub use strings::{LongStr, ShortStr};
 pub use table::{FieldTable, TableIter};
-pub use wire::Reader;
+pub use wire::{Reader, Writer};

@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use super::Writer;
+
 /// What strings, tables and arrays hold. Both representations clone without copying.
 #[derive(Clone)]
 pub(super) enum Octets<'a> {
@@ -26,7 +28,7 @@ impl<'a> Octets<'a> {
     }
 
     /// Appends `additional` bytes, which `write` writes. In place if nobody shares what is there.
-    pub(super) fn append(&mut self, additional: usize, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn append(&mut self, additional: usize, write: impl FnOnce(&mut Writer<'_>)) {
         let mut bytes = match std::mem::take(self) {
             Self::Borrowed(bytes) => {
                 let mut copy = Vec::with_capacity(bytes.len() + additional);
@@ -35,8 +37,7 @@ impl<'a> Octets<'a> {
             }
             Self::Shared(bytes) => Vec::from(bytes),
         };
-        bytes.reserve(additional);
-        write(&mut bytes);
+        Writer::append(&mut bytes, additional, write);
         *self = Self::Shared(bytes.into());
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::wire::{IntoOwned, WireType};
-use super::{DecodeError, EncodeError, FieldTable, Reader, ShortStr};
+use super::{DecodeError, EncodeError, FieldTable, Reader, ShortStr, Writer};
 
 /// Flag words go on while this bit is set.
 const MORE_FLAGS: u16 = 1;
@@ -25,8 +25,8 @@ macro_rules! properties {
         ///     delivery_mode: Some(BasicProperties::PERSISTENT),
         ///     ..Default::default()
         /// };
-        /// let mut encoded = Vec::with_capacity(properties.encoded_len()?);
-        /// properties.encode(&mut encoded);
+        /// let mut encoded = Vec::new();
+        /// properties.encode(&mut encoded)?;
         /// assert_eq!(BasicProperties::decode(&encoded)?, properties);
         /// # Ok::<(), Box<dyn std::error::Error>>(())
         /// ```
@@ -41,24 +41,27 @@ macro_rules! properties {
                 BasicProperties { $($property: self.$property.map(IntoOwned::into_owned),)* }
             }
 
-            /// Checks every value and gives the size of flags and values.
+            /// Which are there, as the wire says it.
             #[inline]
-            pub fn encoded_len(&self) -> Result<usize, EncodeError> {
-                let mut length = size_of::<u16>();
+            fn flags(&self) -> u32 {
+                // Not u16: then the compiler reads past what has just been written, and waits.
+                let mut flags = 0_u32;
+                $(flags |= u32::from(self.$property.is_some()) << $bit;)*
+                flags
+            }
+
+            /// The size of the values, after checking each.
+            fn values_len(&self) -> Result<usize, EncodeError> {
+                let mut length = 0;
                 $(if let Some(value) = &self.$property {
                     length += value.encoded_len()?;
                 })*
                 Ok(length)
             }
 
-            /// Appends flags and values. Only after [`encoded_len`](Self::encoded_len) said Ok.
-            #[inline]
-            pub fn encode(&self, out: &mut Vec<u8>) {
-                let mut flags = 0u16;
-                $(flags |= u16::from(self.$property.is_some()) << $bit;)*
-                flags.write(out);
+            fn write_values(&self, to: &mut Writer<'_>) {
                 $(if let Some(value) = &self.$property {
-                    value.write(out);
+                    value.write(to);
                 })*
             }
 
@@ -131,11 +134,48 @@ properties! {
     2 cluster_id: ShortStr<'a>,
 }
 
+/// Properties that were checked.
+#[derive(Clone, Copy)]
+pub(super) struct Measured {
+    flags: u32,
+    /// The size of flags and values.
+    pub(super) len: usize,
+}
+
 impl<'a> BasicProperties<'a> {
     /// The delivery mode of a message that a restart of the broker may lose.
     pub const TRANSIENT: u8 = 1;
     /// The delivery mode of a message that a durable queue keeps on disk.
     pub const PERSISTENT: u8 = 2;
+
+    /// Checks every value and gives the size of flags and values.
+    pub fn encoded_len(&self) -> Result<usize, EncodeError> {
+        Ok(self.measure()?.len)
+    }
+
+    /// Appends flags and values. On an error `out` is as it was.
+    pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let measured = self.measure()?;
+        Writer::append(out, measured.len, |to| self.write(measured, to));
+        Ok(())
+    }
+
+    /// Checks every value. Of a message with none, one look at each is enough.
+    #[inline]
+    pub(super) fn measure(&self) -> Result<Measured, EncodeError> {
+        let flags = self.flags();
+        let values = if flags == 0 { 0 } else { self.values_len()? };
+        Ok(Measured { flags, len: size_of::<u16>() + values })
+    }
+
+    /// Writes flags and values.
+    #[inline]
+    pub(super) fn write(&self, measured: Measured, to: &mut Writer<'_>) {
+        to.array((measured.flags as u16).to_be_bytes());
+        if measured.flags != 0 {
+            self.write_values(to);
+        }
+    }
 
     /// Reads flags and values. Octets behind the last value are let pass, and so are further flag
     /// words, whose values would lie there.
@@ -166,7 +206,7 @@ mod tests {
            #[test]
            fn decodes_what_it_encodes(properties: BasicProperties<'static>) {
                let mut encoded = Vec::new();
-               properties.encode(&mut encoded);
+               prop_assert_eq!(properties.encode(&mut encoded), Ok(()));
                prop_assert_eq!(Ok(encoded.len()), properties.encoded_len());
                prop_assert_eq!(BasicProperties::decode(&encoded), Ok(properties.clone()));
                for cut in 0..encoded.len() {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::octets::Octets;
 use super::wire::{IntoOwned, WireType, write_long_bytes};
-use super::{DecodeError, EncodeError, Reader};
+use super::{DecodeError, EncodeError, Reader, Writer};
 
 macro_rules! string {
     ($(#[$meta:meta])* $String:ident) => {
@@ -215,10 +215,11 @@ impl<'a> WireType<'a> for ShortStr<'a> {
     }
 
     #[inline]
-    fn write(&self, out: &mut Vec<u8>) {
-        debug_assert!(self.len() <= 255);
-        out.push(self.len() as u8);
-        out.extend_from_slice(self.as_bytes());
+    fn write(&self, to: &mut Writer<'_>) {
+        let bytes = self.as_bytes();
+        debug_assert!(bytes.len() <= 255);
+        to.array([bytes.len() as u8]);
+        to.bytes(bytes);
     }
 
     #[inline]
@@ -245,8 +246,8 @@ impl<'a> WireType<'a> for LongStr<'a> {
     }
 
     #[inline]
-    fn write(&self, out: &mut Vec<u8>) {
-        write_long_bytes(self.as_bytes(), out);
+    fn write(&self, to: &mut Writer<'_>) {
+        write_long_bytes(self.as_bytes(), to);
     }
 
     #[inline]

@@ -6,7 +6,7 @@ use std::iter::FusedIterator;
 use super::field_debug::Nested;
 use super::octets::Octets;
 use super::wire::{IntoOwned, WireType, write_long_bytes};
-use super::{DecodeError, EncodeError, FieldValue, LongStr, Reader, ShortStr};
+use super::{DecodeError, EncodeError, FieldValue, LongStr, Reader, ShortStr, Writer};
 
 /// A field table: names and values in an order, kept as they lie on the wire.
 ///
@@ -65,9 +65,9 @@ impl<'a> FieldTable<'a> {
     ) -> Result<(), EncodeError> {
         let (name, value) = (name.into(), value.into());
         let additional = name.encoded_len()? + value.encoded_len()?;
-        self.0.append(additional, |out| {
-            name.write(out);
-            value.write(out);
+        self.0.append(additional, |to| {
+            name.write(to);
+            value.write(to);
         });
         Ok(())
     }
@@ -172,8 +172,8 @@ impl<'a> WireType<'a> for FieldTable<'a> {
     }
 
     #[inline]
-    fn write(&self, out: &mut Vec<u8>) {
-        write_long_bytes(self.encoded(), out);
+    fn write(&self, to: &mut Writer<'_>) {
+        write_long_bytes(self.encoded(), to);
     }
 
     #[inline]

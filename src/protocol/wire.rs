@@ -75,8 +75,7 @@ impl<'a> Reader<'a> {
     /// A short string. Whether it is UTF-8 is not looked at.
     #[inline]
     pub fn short_str(&mut self) -> Result<ShortStr<'a>, DecodeError> {
-        let length = self.u8()?;
-        self.bytes(usize::from(length)).map(ShortStr::from)
+        self.short_bytes().map(ShortStr::from)
     }
 
     /// A long string.
@@ -98,6 +97,12 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
+    pub(crate) fn short_bytes(&mut self) -> Result<&'a [u8], DecodeError> {
+        let length = self.u8()?;
+        self.bytes(usize::from(length))
+    }
+
+    #[inline]
     fn long_bytes(&mut self) -> Result<&'a [u8], DecodeError> {
         let length = self.u32()?;
         self.bytes(usize::try_from(length).unwrap_or(usize::MAX))
@@ -106,6 +111,51 @@ impl<'a> Reader<'a> {
     #[cold]
     fn truncated(&self, needed: usize) -> DecodeError {
         DecodeError::Truncated { needed, available: self.rest.len() }
+    }
+}
+
+/// Writes values one after the other to a place that is just as long as they are.
+///
+/// # Panics
+///
+/// Every method, if what it writes is longer than what is left of the place.
+#[derive(Debug)]
+pub struct Writer<'o> {
+    rest: &'o mut [u8],
+}
+
+impl<'o> Writer<'o> {
+    /// A writer at the front of `place`.
+    #[inline]
+    pub fn new(place: &'o mut [u8]) -> Self {
+        Self { rest: place }
+    }
+
+    /// Appends `size` bytes to `out`, which `write` has to write: all of them. Known beforehand,
+    /// they cost one look at the capacity.
+    #[inline]
+    pub(super) fn append(out: &mut Vec<u8>, size: usize, write: impl FnOnce(&mut Writer<'_>)) {
+        let start = out.len();
+        out.resize(start + size, 0);
+        let mut writer = Writer::new(&mut out[start..]);
+        write(&mut writer);
+        debug_assert!(writer.rest.is_empty(), "{} of {size} bytes missing", writer.rest.len());
+    }
+
+    /// Writes some bytes, as many as the type says.
+    #[inline]
+    pub fn array<const N: usize>(&mut self, array: [u8; N]) {
+        let (place, rest) = std::mem::take(&mut self.rest).split_at_mut(N);
+        place.copy_from_slice(&array);
+        self.rest = rest;
+    }
+
+    /// Writes some bytes.
+    #[inline]
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        let (place, rest) = std::mem::take(&mut self.rest).split_at_mut(bytes.len());
+        place.copy_from_slice(bytes);
+        self.rest = rest;
     }
 }
 
@@ -129,8 +179,8 @@ pub(super) trait WireType<'a>: Sized {
     /// The size on the wire, if the value can go there.
     fn encoded_len(&self) -> Result<usize, EncodeError>;
 
-    /// Appends the value. Only after `encoded_len` said Ok.
-    fn write(&self, out: &mut Vec<u8>);
+    /// Writes the value. Only after `encoded_len` said Ok.
+    fn write(&self, to: &mut Writer<'_>);
 
     fn read(from: &mut Reader<'a>) -> Result<Self, DecodeError>;
 }
@@ -152,8 +202,8 @@ macro_rules! integers {
             }
 
             #[inline]
-            fn write(&self, out: &mut Vec<u8>) {
-                out.extend_from_slice(&self.to_be_bytes());
+            fn write(&self, to: &mut Writer<'_>) {
+                to.array(self.to_be_bytes());
             }
 
             #[inline]
@@ -166,10 +216,10 @@ macro_rules! integers {
 
 integers! { u8 u16 u32 u64 }
 
-/// Appends bytes with their 32-bit length before them, which the caller has checked to fit.
+/// Writes bytes with their 32-bit length before them, which the caller has checked to fit.
 #[inline]
-pub(super) fn write_long_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+pub(super) fn write_long_bytes(bytes: &[u8], to: &mut Writer<'_>) {
     debug_assert!(u32::try_from(bytes.len()).is_ok());
-    out.extend_from_slice(&(bytes.len() as u32).to_be_bytes());
-    out.extend_from_slice(bytes);
+    to.array((bytes.len() as u32).to_be_bytes());
+    to.bytes(bytes);
 }

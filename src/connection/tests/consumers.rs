@@ -1,10 +1,11 @@
 //! Consumers: their tags, their closures, and every way they end.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::broker;
 use super::pair::{Happened, Pair, delivered, failed, replied};
-use crate::channel::{ChannelId, OnMessage};
+use crate::channel::{Channel, ChannelId, Delivery, OnMessage};
 use crate::error::Misuse;
 use crate::protocol::{EncodeError, ShortStr, basic, queue, tx};
 
@@ -24,9 +25,10 @@ fn reject(delivery_tag: u64) -> Vec<u8> {
 fn probed(pair: &mut Pair, channel: ChannelId, tag: &str) -> Rc<()> {
     let probe = Rc::new(());
     let held = Rc::clone(&probe);
-    let mut on_message: Option<OnMessage> = Some(Box::new(move |_, _| {
-        let _ = &held;
-    }));
+    let mut on_message: Option<OnMessage> =
+        Some(Rc::new(RefCell::new(move |_: &Channel, _: &Delivery<'_>| {
+            let _ = &held;
+        })));
     let mut completion = Some(pair.on_reply("consume"));
     let consume = basic::Consume { consumer_tag: tag.into(), ..Default::default() };
     pair.work(channel, |state, wire| {

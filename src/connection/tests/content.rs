@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::broker;
 use super::pair::{Happened, Pair, delivered, digest, pattern, replied};
-use crate::channel::{ChannelId, OnMessage};
+use crate::channel::{Channel, ChannelId, Delivery, OnMessage};
 use crate::error::{Error, ProtocolError};
 use crate::protocol::{BasicProperties, DecodeError, ShortStr, basic, queue};
 
@@ -101,9 +101,10 @@ fn properties_are_the_same_in_the_read_buffer_and_put_together() {
     let seen = Rc::new(RefCell::new(Vec::new()));
     let saw = Rc::clone(&seen);
     let consume = basic::Consume { consumer_tag: "looks".into(), ..Default::default() };
-    let mut on_message: Option<OnMessage> = Some(Box::new(move |_, delivery| {
+    let looks = move |_: &Channel, delivery: &Delivery<'_>| {
         saw.borrow_mut().push(delivery.properties().map(BasicProperties::into_owned));
-    }));
+    };
+    let mut on_message: Option<OnMessage> = Some(Rc::new(RefCell::new(looks)));
     let mut completion = Some(pair.on_reply("looks"));
     pair.work(channel, |state, wire| {
         state.consume(wire, consume, &mut on_message, &mut completion)

@@ -1,6 +1,7 @@
-//! A session cut into reads in any way is the same session. And what a callback may do while its
-//! closure is out of the machine, with the rest of the read still to come.
+//! A session cut into reads in any way is the same session. And what a callback may do while it
+//! runs, with the rest of the read still to come.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use proptest::collection::vec;
@@ -8,7 +9,7 @@ use proptest::prelude::*;
 
 use super::broker;
 use super::pair::{Happened, Pair, pattern};
-use crate::connection::{Event, Input};
+use crate::connection::{Counters, Input};
 use crate::protocol::{ShortStr, basic, channel, queue};
 
 /// All that a broker says in a session with a bit of everything.
@@ -46,9 +47,18 @@ fn session() -> Vec<u8> {
     .concat()
 }
 
-/// What happens in the session, and what the machine writes, when reads are cut there.
-fn play(bytes: &[u8], cuts: &[usize]) -> (Vec<Happened>, Vec<String>) {
+/// What happens in the session, and what the machine writes and counts, when reads are cut there.
+fn play(bytes: &[u8], cuts: &[usize]) -> (Vec<Happened>, Vec<String>, Counters) {
+    play_by(true, bytes, cuts)
+}
+
+fn play_by(
+    short_way: bool,
+    bytes: &[u8],
+    cuts: &[usize],
+) -> (Vec<Happened>, Vec<String>, Counters) {
     let mut pair = Pair::open();
+    pair.short_way = short_way;
     let first = pair.ask_channel(None, "first").unwrap();
     let second = pair.ask_channel(None, "second").unwrap();
     // Both are asked for everything before a word of the answers has come.
@@ -67,7 +77,7 @@ fn play(bytes: &[u8], cuts: &[usize]) -> (Vec<Happened>, Vec<String>) {
         from = *cut;
     }
     pair.feed(&bytes[from..]);
-    (pair.happened(), pair.sent_names())
+    (pair.happened(), pair.sent_names(), pair.machine.counters())
 }
 
 #[test]
@@ -78,6 +88,17 @@ fn a_session_in_one_read_and_byte_by_byte_is_the_same() {
     // The large body apart, which has tests of its own, at every byte.
     let cuts: Vec<usize> = (32..14_000).chain(bytes.len() - 700..bytes.len()).collect();
     assert_eq!(play(&bytes, &cuts), whole);
+}
+
+#[test]
+fn deliveries_that_take_the_short_way_are_the_same() {
+    // Without the end: afterwards nothing is left to count.
+    let bytes = session();
+    let bytes = &bytes[..bytes.len() - 700];
+    let short = play_by(true, bytes, &[]);
+    assert_eq!(play_by(false, bytes, &[]), short);
+    let counted = (short.2.messages_received, short.2.unacked);
+    assert_eq!(counted, (6, 2));
 }
 
 proptest! {
@@ -92,7 +113,8 @@ proptest! {
     }
 }
 
-/// Feeds by hand up to the delivery, whose closure is then out, and hands it back after `meanwhile`.
+/// Feeds by hand up to the delivery, whose closure then runs `meanwhile`. Gives whether nobody else
+/// holds the closure after that, and what has happened.
 fn while_running(
     pair: &mut Pair,
     bytes: &[u8],
@@ -100,15 +122,11 @@ fn while_running(
 ) -> (bool, Vec<Happened>) {
     let buffer: Arc<[u8]> = Arc::from(bytes);
     let mut input = Input::new(&buffer, buffer.len());
-    let Some(Event::Delivered { channel, consumer, on_message, .. }) =
-        pair.machine.next(&mut input)
-    else {
-        panic!("no delivery");
-    };
+    let arrival = pair.machine.next_delivery(&mut input).expect("a delivery");
     meanwhile(pair);
-    let released = pair.machine.give_back(channel, consumer, on_message).is_some();
     let rest = input.rest().to_vec();
     pair.feed(&rest);
+    let released = Rc::strong_count(&arrival.on_message) == 1;
     (released, pair.happened())
 }
 

@@ -67,6 +67,9 @@ struct Play<'d> {
     overslept: bool,
     /// How many events have the user act from inside.
     inside: u8,
+    is_cut: bool,
+    /// Deliveries that come whole take the short way.
+    short_way: bool,
     /// What the machine may make memory of: bytes that came, and those that the user handed over.
     weight: usize,
 }
@@ -103,6 +106,8 @@ impl<'d> Play<'d> {
             user: User::default(),
             read_size: if cut { read_size } else { usize::MAX },
             unparsed: Vec::new(),
+            is_cut: cut,
+            short_way: false,
             low_water_mark: low,
             high_water_mark: high,
             frame_max: 131_072,
@@ -404,7 +409,9 @@ impl<'d> Play<'d> {
         self.unparsed.extend_from_slice(bytes);
         let buffer: Arc<[u8]> = Arc::from(std::mem::take(&mut self.unparsed));
         let mut input = Input::new(&buffer, buffer.len());
-        while let Some(event) = self.machine.next(&mut input) {
+        // In the one play all that can, in the other in every other read.
+        self.short_way = !self.is_cut || !self.short_way;
+        while let Some(event) = self.machine.next_by(self.short_way, &mut input) {
             self.tell(event);
             self.act_inside();
         }

@@ -29,10 +29,9 @@ impl Play<'_> {
             }
             Event::Replied { channel, callback, result } => callback(&handle(channel), result),
             Event::Got { channel, callback, result } => callback(&handle(channel), result),
-            Event::Delivered { channel, consumer, mut on_message, delivery } => {
+            Event::Delivered { channel, on_message, delivery } => {
                 assert!(delivery.body().len() <= self.user.message_max, "too long a message");
-                on_message(&handle(channel), &delivery);
-                drop(self.machine.give_back(channel, consumer, on_message));
+                (*on_message.borrow_mut())(&handle(channel), &delivery);
             }
             Event::Returned { channel, message } => {
                 self.user.note("returned", channel.number, body(&message));

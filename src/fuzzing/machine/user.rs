@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::peer::pattern;
 use crate::channel::{
-    Channel, ChannelId, Completion, Confirm, OnConfirmed, OnMessage, PublishOutcome,
+    Channel, ChannelId, Completion, Confirm, Delivery, OnConfirmed, OnMessage, PublishOutcome,
 };
 use crate::connection::Connection;
 use crate::error::{Error, HandshakeError, Result};
@@ -168,11 +168,11 @@ impl User {
     pub(super) fn on_message(&self) -> (OnMessage, Rc<Cell<bool>>) {
         let stopped = Rc::new(Cell::new(false));
         let (notes, must_not_run) = (Rc::clone(&self.notes), Rc::clone(&stopped));
-        let on_message: OnMessage = Box::new(move |channel, delivery| {
+        let on_message = move |channel: &Channel, delivery: &Delivery<'_>| {
             assert!(!must_not_run.get(), "a consumer was called after its end");
             note(&notes, "delivered", channel.channel_number(), body(delivery));
-        });
-        (on_message, stopped)
+        };
+        (Rc::new(RefCell::new(on_message)), stopped)
     }
 
     pub(super) fn on_confirm(

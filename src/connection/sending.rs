@@ -1,0 +1,119 @@
+//! The driver's way out: output leaves at the end of the loop's turn, or at once where much waits.
+
+use std::cell::RefMut;
+
+use super::machine::Machine;
+use super::session::Session;
+
+/// From this many bytes on, output is written by the call that made it, not at the turn's end.
+const WRITE_INLINE: usize = 64 * 1024;
+
+impl Session {
+    /// As [`with`](Self::with), for a call of which nothing comes but output, and nothing at all if
+    /// it refuses: no event, and no deadline.
+    #[inline]
+    pub(crate) fn put<R, E>(
+        &self,
+        call: impl FnOnce(&mut Machine) -> Result<R, E>,
+    ) -> Result<R, E> {
+        let mut machine = self.machine_with_buffer();
+        let before = cfg!(debug_assertions).then(|| (machine.deadline(), machine.has_events()));
+        // A result as large as an error is not moved: that costs more than to encode a message.
+        match call(&mut machine) {
+            Ok(done) => {
+                debug_assert!(
+                    before.is_none_or(|it| it == (machine.deadline(), machine.has_events())),
+                    "more than output"
+                );
+                let waiting = machine.output().len();
+                drop(machine);
+                self.see_to_output(waiting);
+                Ok(done)
+            }
+            Err(refused) => Err(refused),
+        }
+    }
+
+    #[inline]
+    pub(super) fn machine_with_buffer(&self) -> RefMut<'_, Machine> {
+        let mut machine = self.machine.borrow_mut();
+        if machine.output().needs_buffer() {
+            self.give_buffer(&mut machine);
+        }
+        machine
+    }
+
+    fn give_buffer(&self, machine: &mut Machine) {
+        if let Some(services) = self.services.upgrade() {
+            machine.output().give_buffer(services.core().take_write_buffer());
+        }
+    }
+
+    /// Sees that so many bytes of output leave.
+    #[inline]
+    pub(super) fn see_to_output(&self, waiting: usize) {
+        if waiting >= WRITE_INLINE {
+            self.write_inline();
+        } else if waiting > 0 && !self.dirty.get() {
+            self.flush_later();
+        }
+    }
+
+    /// Whether there is a stream that may take something. One that is known to take nothing is not
+    /// asked at every call.
+    fn may_write(&self) -> bool {
+        self.stream.borrow().as_ref().is_some_and(|stream| !stream.is_blocked())
+    }
+
+    fn flush_later(&self) {
+        if !self.may_write() {
+            return;
+        }
+        let Some(me) = self.me.upgrade() else { return };
+        if let Some(services) = self.services.upgrade() {
+            self.dirty.set(true);
+            services.mark_dirty(me);
+        }
+    }
+
+    fn write_inline(&self) {
+        if self.may_write() {
+            self.write();
+        }
+        self.machine.borrow_mut().output().bound_block();
+    }
+
+    pub(super) fn write(&self) {
+        let Some(stream) = self.stream() else { return };
+        let resume = {
+            let mut machine = self.machine.borrow_mut();
+            let waiting = machine.output().len();
+            let written = stream.write(machine.output());
+            if machine.output().len() < waiting {
+                machine.sent();
+            }
+            let events = machine.has_events() && !self.running.get();
+            // The peer may have said why before it went: that is read first, from the loop.
+            written.is_err() || events
+        };
+        if resume {
+            self.resume_later();
+        }
+        let mut machine = self.machine.borrow_mut();
+        let (buffer, spent) = (machine.output().take_buffer(), machine.output().take_spent());
+        drop(machine);
+        let Some(services) = self.services.upgrade() else { return };
+        if let Some(buffer) = buffer {
+            services.core().put_write_buffer(buffer);
+        }
+        if !spent.is_empty() {
+            self.call(services.core(), || drop(spent));
+        }
+    }
+
+    /// Writes what waits, now. An error is told from the loop.
+    pub(crate) fn write_now(&self) {
+        self.write();
+        self.settle();
+    }
+}
