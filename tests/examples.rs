@@ -71,6 +71,12 @@ impl Drop for Running {
 }
 
 #[test]
+fn poll_loop_runs_a_connection_on_a_loop_of_its_own() {
+    let told = ["received Hello, poll!", "connection closed by this client: (200) bye"];
+    assert_eq!(run("poll_loop"), told);
+}
+
+#[test]
 fn confirms_knows_of_every_message() {
     let told = [
         "published 10000",

@@ -39,6 +39,8 @@
 //!
 //! Each scenario runs in a thread of its own, some at the same time. One that takes too long has
 //! failed, and is left alone.
+//!
+//! `docs/write-an-adapter.md` leads from the trait to here.
 
 mod connections;
 mod descriptors;
