@@ -359,6 +359,9 @@ pub enum Misuse {
     /// The channel is not in confirm mode: `confirm_delivery` was not called on it.
     #[error("the channel is not in confirm mode")]
     NotConfirming,
+    /// A pointer to a foreign loop is null.
+    #[error("the pointer to the event loop is null")]
+    NullLoop,
     /// No consumer of that tag is on this channel.
     #[error("no consumer has the tag {0:?}")]
     UnknownConsumerTag(String),

@@ -79,6 +79,9 @@
 //!
 //! - `tls`, on by default: `amqps`, by rustls with ring. Nothing of it is in a connection without.
 //! - `tokio`: `TokioConnection`, on a `LocalSet`.
+//! - `libuv`, `glib`, and one of `libev` and `libevent`: `LibuvConnection`, `GlibConnection`,
+//!   `LibevConnection`, `LibeventConnection`, linked to the library of the system, as the loop that
+//!   they join is. libev exports functions of libevent's names: no program can have both.
 //! - `conformance`: the suite for whoever writes an adapter, in `conformance`.
 #![warn(missing_docs, unreachable_pub, clippy::unwrap_used)]
 

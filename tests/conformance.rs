@@ -18,5 +18,13 @@ fn main() -> ExitCode {
         .host("select", || Select::over(PollerKind::Select));
     #[cfg(feature = "tokio")]
     let suite = suite.host("tokio", <hosts::Tokio as hosts::Host>::new);
+    #[cfg(feature = "glib")]
+    let suite = suite.host("glib", <hosts::Glib as hosts::Host>::new);
+    #[cfg(feature = "libev")]
+    let suite = suite.host("libev", <hosts::Libev as hosts::Host>::new);
+    #[cfg(feature = "libevent")]
+    let suite = suite.host("libevent", <hosts::Libevent as hosts::Host>::new);
+    #[cfg(feature = "libuv")]
+    let suite = suite.host("libuv", <hosts::Libuv as hosts::Host>::new);
     suite.main()
 }

@@ -2,11 +2,35 @@
 
 #[macro_use]
 mod base_connection;
+#[cfg(any(feature = "glib", feature = "libev", feature = "libevent", feature = "libuv"))]
+mod c_loop;
+#[cfg(any(feature = "glib", feature = "libev", feature = "libevent", feature = "libuv"))]
+mod ffi;
+#[cfg(any(feature = "glib", feature = "libev", feature = "libevent", feature = "libuv"))]
+mod foreign;
+#[cfg(feature = "glib")]
+mod glib_connection;
+#[cfg(feature = "libev")]
+mod libev_connection;
+#[cfg(feature = "libevent")]
+mod libevent_connection;
+#[cfg(feature = "libuv")]
+mod libuv_connection;
 mod select_connection;
 #[cfg(feature = "tokio")]
 mod tokio_connection;
 
 pub use base_connection::BaseConnection;
+#[cfg(any(feature = "glib", feature = "libev", feature = "libevent", feature = "libuv"))]
+pub use ffi::native;
+#[cfg(feature = "glib")]
+pub use glib_connection::{GlibConnection, GlibServices};
+#[cfg(feature = "libev")]
+pub use libev_connection::{LibevConnection, LibevServices};
+#[cfg(feature = "libevent")]
+pub use libevent_connection::{LibeventConnection, LibeventServices};
+#[cfg(feature = "libuv")]
+pub use libuv_connection::{LibuvConnection, LibuvServices};
 pub use select_connection::SelectConnection;
 #[cfg(feature = "tokio")]
 pub use tokio_connection::{TokioConnection, TokioServices};

@@ -11,6 +11,7 @@ mod stream;
 mod tls;
 mod workflow;
 
+use std::any::Any;
 use std::io;
 use std::os::fd::AsFd;
 use std::rc::Rc;
@@ -59,7 +60,7 @@ pub trait FdHandler: AsFd {
 /// [`Services::new`] takes the adapter; [`Services::connect`] opens connections on it.
 ///
 /// Everything here is for the loop's thread.
-pub trait IoServices {
+pub trait IoServices: Any {
     /// Watches the handler's descriptor for `interest`, and keeps the handler until
     /// [`remove_fd`](Self::remove_fd). A hang-up or error is told as [`Ready::ERROR`] together with
     /// the whole interest.

@@ -1,5 +1,6 @@
 //! What users and the rest of the crate hold of a loop.
 
+use std::any::Any;
 use std::fmt;
 use std::io;
 use std::ops::Deref;
@@ -41,6 +42,12 @@ impl Services {
     /// The same, weakly.
     pub fn downgrade(&self) -> WeakServices {
         WeakServices(Rc::downgrade(&self.0))
+    }
+
+    /// The adapter, if it is of that type: the way to what it has beside its services.
+    pub fn adapter<A: IoServices>(&self) -> Option<&A> {
+        let adapter: &dyn Any = &*self.0;
+        adapter.downcast_ref()
     }
 
     /// Calls `callback` once at `deadline` or later, never before (pika's `call_at`). Timers with

@@ -34,6 +34,7 @@ const POSTS_KEPT: usize = 4096;
 
 type Post = Box<dyn FnOnce(&Rc<LoopCore>)>;
 type OnPanic = Rc<dyn Fn(&str)>;
+type OnDetach = Box<dyn FnOnce()>;
 
 /// The part of an event loop that is the same over every host: the host's adapter makes one, keeps
 /// it, and calls [`turn`](Self::turn) when it is told to. See [`IoServices`](crate::IoServices).
@@ -63,6 +64,7 @@ pub struct LoopCore {
     write_buffer: Cell<Vec<u8>>,
     panics: Panics,
     on_panic: RefCell<OnPanic>,
+    on_detach: Cell<Option<OnDetach>>,
 }
 
 /// What becomes of a panic in a user's callback.
@@ -117,6 +119,7 @@ impl LoopCore {
             write_buffer: Cell::default(),
             panics,
             on_panic: RefCell::new(Rc::new(log_panic)),
+            on_detach: Cell::default(),
         })
     }
 
@@ -172,6 +175,15 @@ impl LoopCore {
             sessions.iter().for_each(|session| session.abandon());
             drop((remote, posted, timers, lookups, sessions, dirty, on_panic));
         }));
+        if let Some(on_detach) = self.on_detach.take() {
+            drop(self.call_user(on_detach));
+        }
+    }
+
+    /// Has `on_detach` called by [`detach`](Self::detach), after all else: for an adapter to take
+    /// out of its host what it has there, because the host may go then. It replaces what was set.
+    pub fn set_on_detach(&self, on_detach: impl FnOnce() + 'static) {
+        drop(self.on_detach.replace(Some(Box::new(on_detach))));
     }
 
     /// Has `on_panic` called with the message of each panic that a user's callback has ended with.

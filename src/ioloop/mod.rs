@@ -24,6 +24,8 @@ pub use self::core::LoopCore;
 pub(crate) use self::core::{LookupKey, SessionKey};
 pub use self::handle::{LoopHandle, Stopper};
 pub use self::pollers::PollerKind;
+#[cfg(feature = "libevent")]
+pub(crate) use self::pollers::WakePair;
 pub use self::remote::Remote;
 pub(crate) use self::timer_callback::TimerCallback;
 pub(crate) use self::timers::Period;

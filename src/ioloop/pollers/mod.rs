@@ -26,6 +26,8 @@ use std::time::{Duration, Instant};
 use rustix::event::Timespec;
 
 pub use self::kind::PollerKind;
+#[cfg(feature = "libevent")]
+pub(crate) use self::wake_pair::WakePair;
 use crate::io_services::{Interest, Ready};
 
 /// What a poller hands back with an event. The two highest numbers are the pollers' own.

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 
-pub(super) struct WakePair {
+pub(crate) struct WakePair {
     here: UnixStream,
     /// In an `Arc`, so that a waker may outlive the poller.
     there: Arc<There>,
@@ -15,24 +15,24 @@ pub(super) struct WakePair {
 struct There(UnixStream);
 
 impl WakePair {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let (here, there) = UnixStream::pair()?;
         here.set_nonblocking(true)?;
         there.set_nonblocking(true)?;
         Ok(Self { here, there: Arc::new(There(there)) })
     }
 
-    pub(super) fn waker(&self) -> Waker {
+    pub(crate) fn waker(&self) -> Waker {
         Waker::from(Arc::clone(&self.there))
     }
 
     /// What to watch for reading.
-    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.here.as_fd()
     }
 
     /// Forgets the wakes so far.
-    pub(super) fn drain(&self) {
+    pub(crate) fn drain(&self) {
         let mut bytes = [0; 64];
         while matches!((&self.here).read(&mut bytes), Ok(count) if count == bytes.len()) {}
     }

@@ -1,5 +1,13 @@
 //! Every loop that a scenario runs on, a file each. The conformance suite runs on the same.
 
+#[cfg(feature = "glib")]
+pub mod glib;
+#[cfg(feature = "libev")]
+pub mod libev;
+#[cfg(feature = "libevent")]
+pub mod libevent;
+#[cfg(feature = "libuv")]
+pub mod libuv;
 mod select;
 #[cfg(feature = "tokio")]
 mod tokio;
@@ -8,7 +16,15 @@ use std::time::Duration;
 
 use haypile::{BaseConnection, ConnectionCallbacks, ConnectionWorkflow};
 
+#[cfg(feature = "glib")]
+pub use glib::Glib;
 pub use haypile::conformance::Host as ConformanceHost;
+#[cfg(feature = "libev")]
+pub use libev::Libev;
+#[cfg(feature = "libevent")]
+pub use libevent::Libevent;
+#[cfg(feature = "libuv")]
+pub use libuv::Libuv;
 pub use select::Select;
 #[cfg(feature = "tokio")]
 pub use tokio::Tokio;
@@ -41,6 +57,22 @@ macro_rules! every_host {
     ($($scenario:ident),* $(,)?) => {
         mod on_select {
             $(#[test] fn $scenario() { super::$scenario::<crate::support::hosts::Select>(); })*
+        }
+        #[cfg(feature = "glib")]
+        mod on_glib {
+            $(#[test] fn $scenario() { super::$scenario::<crate::support::hosts::Glib>(); })*
+        }
+        #[cfg(feature = "libev")]
+        mod on_libev {
+            $(#[test] fn $scenario() { super::$scenario::<crate::support::hosts::Libev>(); })*
+        }
+        #[cfg(feature = "libevent")]
+        mod on_libevent {
+            $(#[test] fn $scenario() { super::$scenario::<crate::support::hosts::Libevent>(); })*
+        }
+        #[cfg(feature = "libuv")]
+        mod on_libuv {
+            $(#[test] fn $scenario() { super::$scenario::<crate::support::hosts::Libuv>(); })*
         }
         #[cfg(feature = "tokio")]
         mod on_tokio {

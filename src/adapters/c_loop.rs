@@ -1,0 +1,150 @@
+//! What the adapters of C loops have in common: the way back from their callbacks. Nothing unwinds
+//! into C, and what is called holds what it needs, so that it may drop everything.
+#![allow(unsafe_code, reason = "C calls with raw pointers")]
+#![allow(dead_code, reason = "each loop uses a part of it")]
+
+use std::ops::{BitAnd, BitOr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+
+use super::foreign::{Foreign, Host};
+use crate::io_services::{Interest, Ready};
+
+/// What the callback of a descriptor is given.
+pub(super) struct Callee<H: Host> {
+    services: *const Foreign<H>,
+    key: usize,
+}
+
+impl<H: Host> Callee<H> {
+    /// In an `Rc`: C has its address.
+    pub(super) fn new(services: *const Foreign<H>, key: usize) -> Rc<Self> {
+        Rc::new(Self { services, key })
+    }
+}
+
+/// Calls the handler of a descriptor, unless it has been removed, for what `ready` gives, and then
+/// `after` if it is watched still.
+///
+/// # Safety
+/// `callee` and its services are there at the beginning of the call.
+pub(super) unsafe fn ready<H: Host>(
+    callee: *const Callee<H>,
+    ready: impl FnOnce(&H::Fd) -> Ready,
+    after: impl FnOnce(&H::Fd),
+) {
+    // SAFETY: the caller's promise.
+    let Callee { services, key } = unsafe { callee.read() };
+    let call = move |services: &Foreign<H>| {
+        let found = services.look(key, |fd, handler| (handler.clone(), ready(fd)));
+        if let Some((handler, ready)) = found {
+            handler.0.on_ready(ready);
+            services.look(key, |fd, _| after(fd));
+        }
+    };
+    // SAFETY: the caller's promise.
+    unsafe { enter(services, call) }
+}
+
+/// Runs a turn.
+///
+/// # Safety
+/// As of [`enter`].
+pub(super) unsafe fn turn<H: Host>(services: *const Foreign<H>) {
+    // SAFETY: the caller's promise.
+    unsafe { enter(services, Foreign::turn) }
+}
+
+/// Ends the services: the loop is going, and says so.
+///
+/// # Safety
+/// As of [`enter`].
+#[cfg(any(feature = "glib", feature = "libev"))]
+pub(super) unsafe fn end<H: Host>(services: *const Foreign<H>) {
+    // SAFETY: the caller's promise.
+    unsafe { enter(services, |services: &Foreign<H>| services.core.detach()) }
+}
+
+/// Calls `call` with the services, unless they are ending.
+///
+/// # Safety
+/// `services` are there at the beginning of the call.
+pub(super) unsafe fn enter<H: Host>(services: *const Foreign<H>, call: impl FnOnce(&Foreign<H>)) {
+    // SAFETY: the caller's promise.
+    let Some(services) = (unsafe { &*services }).hold() else { return };
+    let core = Rc::clone(&services.core);
+    drop(core.call_user(move || call(&services)));
+}
+
+/// A waker that calls a function of C which is for any thread.
+///
+/// # Safety
+/// `wake` may be called, and dropped, on any thread; not any more once the core of that waker is
+/// detached.
+pub(super) unsafe fn waker(wake: impl Fn() + 'static) -> Waker {
+    struct AnyThread<F>(F);
+    // SAFETY: the caller's promise. The core wakes under a lock, which it takes when it is detached.
+    unsafe impl<F> Send for AnyThread<F> {}
+    // SAFETY: see above.
+    unsafe impl<F> Sync for AnyThread<F> {}
+
+    impl<F: Fn()> Wake for AnyThread<F> {
+        fn wake(self: Arc<Self>) {
+            self.wake_by_ref();
+        }
+
+        fn wake_by_ref(self: &Arc<Self>) {
+            (self.0)();
+        }
+    }
+
+    Waker::from(Arc::new(AnyThread(wake)))
+}
+
+/// What a loop is told of an interest, given its names for both.
+pub(super) fn flags<T: Default + BitOr<Output = T>>(interest: Interest, read: T, write: T) -> T {
+    let flag = |of, flag| if interest.contains(of) { flag } else { T::default() };
+    flag(Ready::READ, read) | flag(Ready::WRITE, write)
+}
+
+/// What a loop tells, given its names for both.
+pub(super) fn conditions<T>(found: T, read: T, write: T) -> Ready
+where
+    T: Copy + Default + PartialEq + BitAnd<Output = T>,
+{
+    let told = |flag, ready| if found & flag != T::default() { ready } else { Ready::NONE };
+    told(read, Ready::READ) | told(write, Ready::WRITE)
+}
+
+/// Gives a connection type what it has of a raw loop.
+macro_rules! connection_on_raw_loop {
+    ($Connection:ident, $Services:ident, $native:ident: $Loop:ident) => {
+        impl $Connection {
+            #[doc = concat!("Starts to connect, on services of its own. Whatever happens is told to the callbacks.
+
+# Safety
+As of [`", stringify!($Services), "::attach`].
+
+# Errors
+As of [`", stringify!($Services), "::attach`].")]
+            pub unsafe fn new(
+                workflow: impl Into<crate::ConnectionWorkflow>,
+                callbacks: crate::ConnectionCallbacks,
+                $native: *mut $Loop,
+            ) -> crate::Result<Self> {
+                // SAFETY: the caller's promise.
+                let services = unsafe { $Services::attach($native) }?;
+                Ok(Self::with_services(workflow, callbacks, &services))
+            }
+
+            /// The loop that drives it. `None`: its services were detached, or are those of another
+            /// loop.
+            pub fn $native(&self) -> Option<*mut $Loop> {
+                super::foreign::Foreign::<$Services>::of(&self.services)
+                    .map(|services| services.$native)
+            }
+        }
+    };
+}
+pub(super) use connection_on_raw_loop;

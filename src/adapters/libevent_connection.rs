@@ -1,0 +1,191 @@
+//! A connection on libevent.
+#![allow(unsafe_code, reason = "libevent is C")]
+
+use std::cell::RefCell;
+use std::ffi::{c_int, c_short, c_void};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
+
+use rustix::io::fcntl_getfd;
+
+use super::c_loop::{self, Callee, connection_on_raw_loop};
+use super::ffi::event::*;
+use super::ffi::native::event_base;
+use super::foreign::{Foreign, Held, Host};
+use crate::error::{Misuse, Result};
+use crate::io_services::{FdHandler, Interest, IoServices, Ready, Services};
+use crate::ioloop::WakePair;
+
+foreign_connection! {
+    /// A connection driven by libevent.
+    ///
+    /// Dropping it closes nothing: the loop owns the connection until that has ended, and runs on
+    /// for it.
+    pub struct LibeventConnection;
+}
+
+connection_on_raw_loop!(LibeventConnection, LibeventServices, event_base: event_base);
+
+/// [`IoServices`](crate::IoServices) over libevent: two events for each descriptor, one for its timer, and one that
+/// watches a socket pair, by which other threads wake it: they need no thread support of libevent.
+///
+/// They live as long as somebody holds them or a connection runs on them, or until they are
+/// [detached](crate::LoopCore::detach). `event_base_dispatch` goes on while there are connections, or
+/// callbacks that have been posted; timers and descriptors added by hand do not keep it. Timers are
+/// never early; how late they are is up to the clock of the base, which has a resolution of some
+/// milliseconds unless it is made with `EVENT_BASE_FLAG_PRECISE_TIMER`. libevent tells of an error or
+/// a hang-up as of what is watched for, without [`Ready::ERROR`].
+pub struct LibeventServices {
+    event_base: *mut event_base,
+    services: *const Foreign<Self>,
+    /// `None` once they have left.
+    turns: RefCell<Option<Turns>>,
+}
+
+struct Turns {
+    /// Activated for a turn that is owed.
+    owed: Event,
+    timer: Event,
+    /// There for nothing but to be waited for.
+    needed: Event,
+}
+
+impl LibeventServices {
+    /// Services in a loop, which the host runs, before or after.
+    ///
+    /// # Safety
+    /// `event_base` is null or a loop that is run on this thread, and is not freed before these services
+    /// are gone or [detached](crate::LoopCore::detach): libevent tells nobody of that.
+    ///
+    /// # Errors
+    /// [`Misuse::NullLoop`]; [`Error::Io`](crate::Error::Io) if the operating system has no
+    /// descriptor or memory left.
+    pub unsafe fn attach(event_base: *mut event_base) -> Result<Services> {
+        if event_base.is_null() {
+            return Err(Misuse::NullLoop.into());
+        }
+        let pair = WakePair::new()?;
+        let services = Foreign::new(pair.waker(), |me| Self {
+            event_base,
+            services: me.as_ptr(),
+            turns: RefCell::default(),
+        });
+        let data = Rc::as_ptr(&services).cast_mut().cast();
+        // SAFETY: the caller promises the loop; the services stay in the `Rc` until the events go.
+        let event = || unsafe { Event::new(event_base, -1, 0, on_turn, data) };
+        let (owed, timer, needed) = (event()?, event()?, event()?);
+        owed.set_internal();
+        timer.set_internal();
+        services.turns.replace(Some(Turns { owed, timer, needed }));
+        let wakeup = Wakeup { pair, services: Rc::downgrade(&services) };
+        services.add_fd(Interest::READ, Rc::new(wakeup))?;
+        Ok(services.into_services())
+    }
+}
+
+impl Host for LibeventServices {
+    type Fd = Fd;
+
+    fn watch(&self, key: usize, interest: Interest, handler: Held) -> io::Result<Fd> {
+        fcntl_getfd(&handler)?; // libevent would write of a descriptor that is closed
+        let callee = Callee::new(self.services, key);
+        let (fd, data) = (handler.as_raw_fd(), Rc::as_ptr(&callee).cast_mut().cast());
+        let event = |events| {
+            // SAFETY: the loop is there until they have left, and the callee until the event goes.
+            let event = unsafe { Event::new(self.event_base, fd, events, on_ready, data) };
+            event.inspect(Event::set_internal)
+        };
+        let (read, write) = (event(EV_READ | EV_PERSIST)?, event(EV_WRITE | EV_PERSIST)?);
+        let fd = Fd { read, write, _callee: callee };
+        self.change(&fd, interest)?;
+        Ok(fd)
+    }
+
+    fn change(&self, fd: &Fd, interest: Interest) -> io::Result<()> {
+        for (event, of) in [(&fd.read, Ready::READ), (&fd.write, Ready::WRITE)] {
+            if interest.contains(of) {
+                event.add(None)?;
+            } else {
+                event.del();
+            }
+        }
+        Ok(())
+    }
+
+    fn unwatch(&self, fd: Fd) {
+        drop(fd);
+    }
+
+    fn set_timer(&self, deadline: Option<Instant>) {
+        let turns = self.turns.borrow();
+        let Some(turns) = &*turns else { return };
+        let Some(deadline) = deadline else { return turns.timer.del() };
+        let left = deadline.saturating_duration_since(Instant::now());
+        // SAFETY: the loop is there until they have left. It counts from the time that it knows.
+        unsafe { event_base_update_cache_time(self.event_base) };
+        let set = turns.timer.add(Some(left));
+        set.unwrap_or_else(|error| log::error!("libevent takes no timer: {error}"));
+    }
+
+    fn defer(&self) {
+        if let Some(turns) = &*self.turns.borrow() {
+            // It is called in the iteration under way, or in the next, before that waits.
+            turns.owed.activate();
+        }
+    }
+
+    fn keep_alive(&self, needed: bool) {
+        let turns = self.turns.borrow();
+        let Some(Turns { needed: event, .. }) = &*turns else { return };
+        if needed {
+            let added = event.add(Some(Duration::MAX));
+            added.unwrap_or_else(|error| log::error!("libevent may end its loop: {error}"));
+        } else {
+            event.del();
+        }
+    }
+
+    fn leave(&self) {
+        drop(self.turns.take());
+    }
+}
+
+extern "C" fn on_turn(_: c_int, _: c_short, services: *mut c_void) {
+    // SAFETY: the services free these events before they go.
+    unsafe { c_loop::turn::<LibeventServices>(services.cast()) }
+}
+
+extern "C" fn on_ready(_: c_int, events: c_short, callee: *mut c_void) {
+    let ready = |_: &Fd| c_loop::conditions(events, EV_READ, EV_WRITE);
+    // SAFETY: the event is freed before its data goes, and that before the services.
+    unsafe { c_loop::ready::<LibeventServices>(callee.cast(), ready, |_| ()) }
+}
+
+/// A descriptor that is watched.
+pub(super) struct Fd {
+    read: Event,
+    write: Event,
+    _callee: Rc<Callee<LibeventServices>>,
+}
+
+/// What other threads wake the loop by.
+struct Wakeup {
+    pair: WakePair,
+    services: Weak<Foreign<LibeventServices>>,
+}
+
+impl AsFd for Wakeup {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pair.fd()
+    }
+}
+
+impl FdHandler for Wakeup {
+    fn on_ready(self: Rc<Self>, ready: Ready) -> Ready {
+        self.pair.drain();
+        self.services.upgrade().iter().for_each(|services| services.turn());
+        ready
+    }
+}
