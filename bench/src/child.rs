@@ -1,7 +1,7 @@
 //! The processes that measure.
 
 use std::io::{IsTerminal, Read};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -13,6 +13,9 @@ use crate::outcome::Outcome;
 /// What a child ends with that cannot do what it was asked for; the C programs know it too.
 pub const UNSUPPORTED: u8 = 3;
 
+/// What is said of it.
+pub const NOTHING: &str = "has nothing of the kind";
+
 /// A child that takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -21,21 +24,44 @@ pub fn measure(line: Vec<String>, pinned: bool) -> Result<Outcome, String> {
     let (status, output) = finish(line, pinned).map_err(|error| error.to_string())?;
     match status.code() {
         Some(0) => Outcome::parse(&output).ok_or_else(|| format!("said: {output}")),
-        Some(code) if code == i32::from(UNSUPPORTED) => Err("has nothing of the kind".to_owned()),
+        Some(code) if code == i32::from(UNSUPPORTED) => Err(NOTHING.to_owned()),
         _ => Err(format!("failed: {status}")),
     }
 }
 
-/// Runs a command, on the last CPU alone if it is to be pinned. Gives how it ended and what it said.
-pub fn finish(line: Vec<String>, pinned: bool) -> Result<(ExitStatus, String)> {
+/// Where a process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    Anywhere,
+    /// On the last CPU.
+    Pinned,
+    /// Where nothing pinned runs, if there is more than one CPU.
+    Beside,
+}
+
+/// Starts a command in a place. Its output is for its starter.
+pub fn spawn(command: &mut Command, place: Place) -> Result<Child> {
     let everywhere = sched_getaffinity(None)?;
-    if pinned {
-        sched_setaffinity(None, &last_cpu(&everywhere))?;
+    let last = (0..CpuSet::MAX_CPU).rev().find(|&cpu| everywhere.is_set(cpu));
+    let mut cpus = everywhere;
+    if let (Place::Beside, Some(last), 2..) = (place, last, everywhere.count()) {
+        cpus.unset(last);
+    }
+    if let (Place::Pinned, Some(last)) = (place, last) {
+        cpus = CpuSet::new();
+        cpus.set(last);
     }
     // It inherits the place.
-    let child = Command::new(&line[0]).args(&line[1..]).stdout(Stdio::piped()).spawn();
+    sched_setaffinity(None, &cpus)?;
+    let child = command.stdout(Stdio::piped()).spawn();
     sched_setaffinity(None, &everywhere)?;
-    let mut child = child?;
+    Ok(child?)
+}
+
+/// Runs a command, on the last CPU alone if it is to be pinned. Gives how it ended and what it said.
+pub fn finish(line: Vec<String>, pinned: bool) -> Result<(ExitStatus, String)> {
+    let place = if pinned { Place::Pinned } else { Place::Anywhere };
+    let mut child = spawn(Command::new(&line[0]).args(&line[1..]), place)?;
     let start = Instant::now();
     let status = loop {
         if let Some(status) = child.try_wait()? {
@@ -53,14 +79,6 @@ pub fn finish(line: Vec<String>, pinned: bool) -> Result<(ExitStatus, String)> {
         stdout.read_to_string(&mut output)?;
     }
     Ok((status, output))
-}
-
-fn last_cpu(allowed: &CpuSet) -> CpuSet {
-    let mut last = CpuSet::new();
-    if let Some(cpu) = (0..CpuSet::MAX_CPU).rev().find(|&cpu| allowed.is_set(cpu)) {
-        last.set(cpu);
-    }
-    last
 }
 
 pub fn progress(what: &str) {

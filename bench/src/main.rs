@@ -1,6 +1,8 @@
 //! Runs haypile and its peers side by side, and says how they compare.
 
 mod amqp;
+mod bars;
+mod chart;
 mod child;
 mod loops;
 mod options;
@@ -14,13 +16,21 @@ use std::process::ExitCode;
 
 const USAGE: &str = "\
 Usage: bench loop [FLAG ..]
-       bench amqp [FLAG ..]
+       bench amqp [--pika] [--sizes] [--url URL] [FLAG ..]
+       bench chart FILE
 
 loop measures event loops, each in a process of its own, in interleaved rounds: haypile, libuv,
 libev, libevent, GLib, calloop, tokio, async-io, and the bare system calls as the floor.
 
 amqp measures AMQP clients so, against a stand-in broker that is written for speed: haypile, lapin,
-amqprs, amiquip, and bytes that were encoded before as the limit.
+amqprs, amiquip, with the feature rabbitmq-c also that, and bytes that were encoded before as the
+limit.
+
+  --pika           pika too (pip install pika)
+  --sizes          bodies from nothing to 16 MiB, instead of the usual benches
+  --url URL        against a real broker, in a queue that is made there and removed
+
+chart draws an SVG of what amqp --csv has written.
 
   --quick          few rounds of little work: shows that it runs, not how fast
   --rounds N       rounds (15 of loop, 7 of amqp; with --quick 3 and 1)
@@ -36,6 +46,7 @@ fn main() -> ExitCode {
         Ok(Some(command)) if command == "loop" => loops::main(arguments),
         Ok(Some(command)) if command == "child" => loops::child(arguments),
         Ok(Some(command)) if command == "amqp" => amqp::main(arguments),
+        Ok(Some(command)) if command == "chart" => chart::main(arguments),
         Ok(Some(command)) if command == "amqp-broker" => amqp::broker(),
         Ok(Some(command)) if command == "amqp-child" => amqp::child(arguments),
         Ok(_) if arguments.contains("--help") => {

@@ -1,100 +1,132 @@
 //! amiquip, which has a thread of its own for the socket.
 
+use std::net::TcpStream;
+use std::time::Instant;
+
 use amiquip::{
-    Channel, Confirm, Connection, Consumer, ConsumerMessage, ConsumerOptions, Exchange, Publish,
-    QueueDeclareOptions,
+    Auth, Channel, Confirm, ConfirmSmoother, Connection, ConnectionOptions, ConnectionTuning,
+    Consumer, ConsumerMessage, ConsumerOptions, Delivery, Exchange, Publish,
 };
 
-use super::job::{Job, Work};
+use super::endpoint::Endpoint;
+use super::job::{ENDED, Job, Work};
 use crate::Result;
-use crate::outcome::{Outcome, Timing};
+use crate::outcome::{Outcome, Samples, Timing};
 
-pub fn run(work: &Work) -> Result<Option<Outcome>> {
-    let url = format!("amqp://guest:guest@{}:{}/%2f", work.host, work.port);
-    let mut connection = Connection::insecure_open(&url)?;
+/// As it connects by itself: small writes wait for the acknowledgement of the last (Nagle).
+pub fn plain(work: &Work) -> Result<Option<Outcome>> {
+    run(Connection::insecure_open(&work.url)?, work)
+}
+
+/// Over a socket of ours, which sends at once.
+pub fn nodelay(work: &Work) -> Result<Option<Outcome>> {
+    let at = Endpoint::parse(&work.url)?;
+    let socket = TcpStream::connect((at.host.as_str(), at.port))?;
+    socket.set_nodelay(true)?;
+    let auth = Auth::Plain { username: at.user, password: at.password };
+    let options = ConnectionOptions::default().auth(auth).virtual_host(at.virtual_host);
+    let socket = mio_06::net::TcpStream::from_stream(socket)?;
+    let tuning = ConnectionTuning::default();
+    run(Connection::insecure_open_stream(socket, options, tuning)?, work)
+}
+
+fn run(mut connection: Connection, work: &Work) -> Result<Option<Outcome>> {
     let channel = connection.open_channel(None)?;
     let outcome = match work.job {
-        Job::Publish => publish(&channel, work),
-        Job::Confirm => confirm(&channel, work),
-        Job::Consume => consume(&channel, work, false),
-        Job::ConsumeAck => consume(&channel, work, true),
-        Job::Rpc => rpc(&channel, work),
-    }?;
+        Job::Publish => publish(&channel, work)?,
+        Job::Confirm => confirm(&channel, work)?,
+        Job::Consume => consume(&channel, work, false)?,
+        Job::ConsumeAck => consume(&channel, work, true)?,
+        Job::Rpc | Job::LatencyRpc | Job::LatencyPublishDeliver => rpc(&channel, work)?,
+    };
     Ok(Some(outcome))
 }
 
 fn publish(channel: &Channel, work: &Work) -> amiquip::Result<Outcome> {
     let exchange = Exchange::direct(channel);
-    let body = vec![b'x'; work.size];
+    let body = work.body();
     let timing = Timing::begin();
     for _ in 0..work.messages {
-        exchange.publish(Publish::new(&body, "sink"))?;
+        exchange.publish(Publish::new(&body, work.queue.as_str()))?;
     }
-    declare(channel)?;
+    declare(channel, work)?;
     Ok(timing.end(work.messages))
 }
 
-fn confirm(channel: &Channel, work: &Work) -> amiquip::Result<Outcome> {
+fn confirm(channel: &Channel, work: &Work) -> Result<Outcome> {
     let exchange = Exchange::direct(channel);
     let confirms = channel.listen_for_publisher_confirms()?;
     channel.enable_publisher_confirms()?;
-    let body = vec![b'x'; work.size];
+    let body = work.body();
     let timing = Timing::begin();
     let (mut sent, mut confirmed) = (0, 0);
+    let mut smoother = ConfirmSmoother::new();
     while confirmed < work.messages {
         while sent < work.messages && sent - confirmed < work.window {
-            exchange.publish(Publish::new(&body, "sink"))?;
+            exchange.publish(Publish::new(&body, work.queue.as_str()))?;
             sent += 1;
         }
-        match confirms.recv() {
-            Ok(Confirm::Ack(ack)) if ack.multiple => confirmed = ack.delivery_tag,
-            Ok(Confirm::Ack(_)) => confirmed += 1,
-            Ok(Confirm::Nack(_)) | Err(_) => break,
+        for confirm in smoother.process(confirms.recv()?) {
+            match confirm {
+                Confirm::Ack(_) => confirmed += 1,
+                Confirm::Nack(_) => return Err("a nack".into()),
+            }
         }
     }
-    declare(channel)?;
+    declare(channel, work)?;
     Ok(timing.end(work.messages))
 }
 
-fn consume(channel: &Channel, work: &Work, ack: bool) -> amiquip::Result<Outcome> {
+fn consume(channel: &Channel, work: &Work, ack: bool) -> Result<Outcome> {
     if ack {
-        channel.qos(0, u16::try_from(work.window).unwrap_or(u16::MAX), false)?;
+        channel.qos(0, work.prefetch(), false)?;
     }
     let timing = Timing::begin();
-    let consumer = start_consumer(channel, &work.flood(), !ack)?;
-    for message in consumer.receiver().iter().take(work.messages as usize) {
-        match message {
-            ConsumerMessage::Delivery(delivery) if ack => consumer.ack(delivery)?,
-            _ => {}
+    let consumer = start_consumer(channel, work, !ack)?;
+    for _ in 0..work.messages {
+        let delivery = receive(&consumer)?;
+        if ack {
+            consumer.ack(delivery)?;
         }
     }
-    declare(channel)?;
+    declare(channel, work)?;
     Ok(timing.end(work.messages))
 }
 
-fn rpc(channel: &Channel, work: &Work) -> amiquip::Result<Outcome> {
+fn rpc(channel: &Channel, work: &Work) -> Result<Outcome> {
     let exchange = Exchange::direct(channel);
-    let consumer = start_consumer(channel, "echo", true)?;
-    let body = vec![b'x'; work.size];
+    let consumer = start_consumer(channel, work, true)?;
+    let body = work.body();
+    let mut trips = Samples::default();
     let timing = Timing::begin();
     for _ in 0..work.messages {
-        exchange.publish(Publish::new(&body, "echo"))?;
-        if consumer.receiver().recv().is_err() {
-            break;
+        if let Some(pause) = work.pause() {
+            std::thread::sleep(pause);
         }
+        let sent = Instant::now();
+        exchange.publish(Publish::new(&body, work.queue.as_str()))?;
+        receive(&consumer)?;
+        trips.add(sent);
     }
-    Ok(timing.end(work.messages))
+    Ok(trips.report(timing.end(work.messages), ""))
+}
+
+fn receive(consumer: &Consumer<'_>) -> Result<Delivery> {
+    match consumer.receiver().recv()? {
+        ConsumerMessage::Delivery(delivery) => Ok(delivery),
+        _ => Err(ENDED.into()),
+    }
 }
 
 fn start_consumer<'a>(
     channel: &'a Channel,
-    queue: &str,
+    work: &Work,
     no_ack: bool,
 ) -> amiquip::Result<Consumer<'a>> {
-    channel.basic_consume(queue, ConsumerOptions { no_ack, ..Default::default() })
+    channel.basic_consume(work.queue.as_str(), ConsumerOptions { no_ack, ..Default::default() })
 }
 
-fn declare(channel: &Channel) -> amiquip::Result<()> {
-    channel.queue_declare("last", QueueDeclareOptions::default())?;
+fn declare(channel: &Channel, work: &Work) -> amiquip::Result<()> {
+    channel.queue_declare_passive(work.queue.as_str())?;
     Ok(())
 }

@@ -1,8 +1,10 @@
 //! haypile, on its own loop.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
+use std::time::Instant;
 
+use bytes::Bytes;
 use haypile::{
     BasicProperties, Channel, ConnectionCallbacks, ConnectionParameters, IOLoop, LoopHandle,
     PublishError, SelectConnection, basic, queue,
@@ -10,18 +12,22 @@ use haypile::{
 
 use super::job::{Job, Work};
 use crate::Result;
-use crate::outcome::{Outcome, Timing};
+use crate::outcome::{Outcome, Samples, Timing};
+
+/// From so many bytes on, to share a body is cheaper than to copy it.
+const SHARED: usize = 8 * 1024;
 
 pub fn run(work: &Work) -> Result<Option<Outcome>> {
-    let mut parameters = ConnectionParameters::new(&work.host);
-    parameters.set_port(work.port);
+    let parameters: ConnectionParameters = work.url.parse()?;
     let ioloop = IOLoop::new()?;
     let bench = Rc::new(Bench {
         work: work.clone(),
-        body: vec![b'x'; work.size],
+        body: work.body().into(),
         ioloop: ioloop.handle(),
         timing: Cell::new(None),
         count: Cell::new(0),
+        sent: Cell::new(Instant::now()),
+        trips: RefCell::default(),
         outcome: OnceCell::new(),
     });
     let opened = Rc::clone(&bench);
@@ -39,10 +45,13 @@ pub fn run(work: &Work) -> Result<Option<Outcome>> {
 
 struct Bench {
     work: Work,
-    body: Vec<u8>,
+    body: Bytes,
     ioloop: LoopHandle,
     timing: Cell<Option<Timing>>,
     count: Cell<u64>,
+    /// When the request left that is under way.
+    sent: Cell<Instant>,
+    trips: RefCell<Samples>,
     outcome: OnceCell<Outcome>,
 }
 
@@ -53,7 +62,7 @@ impl Bench {
             Job::Confirm => self.confirm(channel),
             Job::Consume => self.consume(channel, false),
             Job::ConsumeAck => self.consume(channel, true),
-            Job::Rpc => self.rpc(channel),
+            Job::Rpc | Job::LatencyRpc | Job::LatencyPublishDeliver => self.rpc(channel),
         }
     }
 
@@ -69,7 +78,7 @@ impl Bench {
     /// Publishes until there is no more room, or nothing more to publish.
     fn publish_all(self: &Rc<Self>, channel: &Channel) {
         while self.count.get() < self.work.messages {
-            match self.send(channel, "sink") {
+            match self.send(channel) {
                 Ok(_) => self.count.set(self.count.get() + 1),
                 Err(PublishError::Full | PublishError::TooManyUnconfirmed { .. }) => return,
                 Err(error) => panic!("{error}"),
@@ -100,15 +109,13 @@ impl Bench {
 
     fn consume(self: Rc<Self>, channel: &Channel, ack: bool) {
         if ack {
-            let prefetch_count = u16::try_from(self.work.window).unwrap_or(u16::MAX);
-            let qos = basic::Qos { prefetch_count, ..Default::default() };
+            let qos = basic::Qos { prefetch_count: self.work.prefetch(), ..Default::default() };
             let on_set = |_: &Channel, set: haypile::Result<_>| assert!(set.is_ok(), "{set:?}");
             channel.basic_qos(qos, on_set).expect("it is open");
         }
         self.begin();
-        let queue = self.work.flood();
         let mut left = self.work.messages;
-        self.start_consumer(channel, &queue, !ack, move |this, channel, delivery_tag| {
+        let on_message = move |this: &Rc<Self>, channel: &Channel, delivery_tag| {
             if ack {
                 let ack = basic::Ack { delivery_tag, multiple: false };
                 channel.basic_ack(ack).expect("it is open");
@@ -117,48 +124,77 @@ impl Bench {
             if left == 0 {
                 this.declare(channel);
             }
-        });
+        };
+        self.start_consumer(channel, !ack, on_message, |_, _| {});
     }
 
     fn rpc(self: Rc<Self>, channel: &Channel) {
         let mut left = self.work.messages;
-        Rc::clone(&self).start_consumer(channel, "echo", true, move |this, channel, _| {
+        let on_message = move |this: &Rc<Self>, channel: &Channel, _| {
+            this.trips.borrow_mut().add(this.sent.get());
             left -= 1;
             match left {
                 0 => this.end(),
-                _ => drop(this.send(channel, "echo").expect("there is room")),
+                _ => this.request(channel),
             }
+        };
+        self.start_consumer(channel, true, on_message, |this, channel| {
+            this.begin();
+            this.request(channel);
         });
-        self.begin();
-        self.send(channel, "echo").expect("there is room");
+    }
+
+    fn request(self: &Rc<Self>, channel: &Channel) {
+        let Some(pause) = self.work.pause() else { return self.request_now(channel) };
+        let (this, channel) = (Rc::clone(self), channel.clone());
+        self.ioloop.call_later(pause, move || this.request_now(&channel));
+    }
+
+    fn request_now(&self, channel: &Channel) {
+        self.sent.set(Instant::now());
+        self.send(channel).expect("there is room");
     }
 
     fn start_consumer(
         self: Rc<Self>,
         channel: &Channel,
-        queue: &str,
         no_ack: bool,
         mut on_message: impl FnMut(&Rc<Self>, &Channel, u64) + 'static,
+        on_started: impl FnOnce(&Rc<Self>, &Channel) + 'static,
     ) {
-        let consume = basic::Consume { queue: queue.into(), no_ack, ..Default::default() };
+        let queue = self.work.queue.clone().into();
+        let consume = basic::Consume { queue, no_ack, ..Default::default() };
+        let this = Rc::clone(&self);
         channel
             .basic_consume(
                 consume,
                 move |channel, delivery| on_message(&self, channel, delivery.delivery_tag()),
-                |_, started| drop(started.expect("a consumer")),
+                move |channel, started| {
+                    started.expect("a consumer");
+                    on_started(&this, channel);
+                },
             )
             .expect("it is open");
     }
 
     #[inline]
-    fn send(&self, channel: &Channel, routing_key: &str) -> std::result::Result<u64, PublishError> {
-        let to = basic::Publish { routing_key: routing_key.into(), ..Default::default() };
-        channel.basic_publish(to, &BasicProperties::default(), &self.body[..])
+    fn send(&self, channel: &Channel) -> std::result::Result<u64, PublishError> {
+        let routing_key = self.work.queue.as_str().into();
+        let to = basic::Publish { routing_key, ..Default::default() };
+        let properties = BasicProperties::default();
+        match self.body.len() {
+            ..SHARED => channel.basic_publish(to, &properties, &self.body[..]),
+            _ => channel.basic_publish(to, &properties, self.body.clone()),
+        }
     }
 
     fn declare(self: &Rc<Self>, channel: &Channel) {
         let this = Rc::clone(self);
-        let declare = queue::Declare { queue: "last".into(), ..Default::default() };
+        let declare = queue::Declare {
+            queue: self.work.queue.clone().into(),
+            passive: true,
+            ..Default::default()
+        };
         channel
             .queue_declare(declare, move |_, declared| {
                 declared.expect("an answer");
@@ -173,7 +209,8 @@ impl Bench {
 
     fn end(&self) {
         if let Some(timing) = self.timing.take() {
-            let _ = self.outcome.set(timing.end(self.work.messages));
+            let outcome = timing.end(self.work.messages);
+            let _ = self.outcome.set(self.trips.borrow().report(outcome, ""));
         }
         self.ioloop.stop();
     }

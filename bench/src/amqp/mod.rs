@@ -1,16 +1,21 @@
 //! `bench amqp`: AMQP clients side by side, against a stand-in broker or a real one.
 //!
-//! What is measured is in `job`, who in `who`; one file per client holds its ways of doing it.
+//! What is measured is in `job`, who in `who`; one file per client holds its ways of doing it, a C
+//! program and a Python script in `bench/` among them. `run` makes the rounds, `target` has the broker.
 
 mod amiquip;
 mod amqprs;
+mod bars;
 mod broker;
+mod endpoint;
 mod haypile;
 mod job;
 mod lapin;
 mod raw;
+mod real;
 mod run;
 mod table;
+mod target;
 mod who;
 
 use std::process::ExitCode;
@@ -20,12 +25,30 @@ use crate::child::UNSUPPORTED;
 use crate::options::{Options, nothing_more};
 use job::{Job, Work};
 
+/// Flags that no other bench has.
+pub struct Flags {
+    /// pika too.
+    pub pika: bool,
+    /// Messages of many sizes, instead of the usual benches.
+    pub sizes: bool,
+    /// A real broker.
+    pub url: Option<String>,
+}
+
 pub fn main(mut arguments: pico_args::Arguments) -> Result<ExitCode> {
     let options = Options::take(&mut arguments, 7, 1)?;
+    let flags = Flags {
+        pika: arguments.contains("--pika"),
+        sizes: arguments.contains("--sizes"),
+        url: arguments.opt_value_from_str("--url")?,
+    };
     nothing_more(arguments)?;
-    let sections = run::run(&options)?;
-    table::print(&sections, &options);
-    options.write_csv(|| table::csv(&sections))?;
+    let run = run::run(&options, &flags)?;
+    table::print(&run, &options);
+    if !options.markdown {
+        bars::print(&run);
+    }
+    options.write_csv(|| table::csv(&run))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -35,21 +58,21 @@ pub fn broker() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// `bench amqp-child WHO JOB MESSAGES SIZE WINDOW HOST PORT`: one measurement, as one line of
+/// `bench amqp-child WHO JOB MESSAGES SIZE WINDOW QUEUE URL`: one measurement, as one line of
 /// `key=value`.
 pub fn child(arguments: pico_args::Arguments) -> Result<ExitCode> {
     let arguments = arguments.finish();
     let arguments: Vec<_> = arguments.iter().filter_map(|argument| argument.to_str()).collect();
-    let [who, job, messages, size, window, host, port] = arguments[..] else {
-        return Err("amqp-child WHO JOB MESSAGES SIZE WINDOW HOST PORT".into());
+    let [who, job, messages, size, window, queue, url] = arguments[..] else {
+        return Err("amqp-child WHO JOB MESSAGES SIZE WINDOW QUEUE URL".into());
     };
     let work = Work {
         job: Job::from_name(job).ok_or("no such job")?,
         messages: messages.parse()?,
         size: size.parse()?,
         window: window.parse()?,
-        host: host.to_owned(),
-        port: port.parse()?,
+        queue: queue.to_owned(),
+        url: url.to_owned(),
     };
     let client = who::client(who).ok_or("no such client in this program")?;
     let Some(outcome) = client(&work)? else { return Ok(ExitCode::from(UNSUPPORTED)) };

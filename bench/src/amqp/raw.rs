@@ -2,16 +2,18 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::Instant;
 
 use haypile::protocol::{
     BasicProperties, EncodeMethod, FRAME_OVERHEAD, Frame, FrameKind, LongStr, Method,
-    PROTOCOL_HEADER, basic, channel, confirm, connection, encode_body_frame, encode_content_header,
+    PROTOCOL_HEADER, basic, channel, connection, encode_body_frame, encode_content_header,
     encode_method, queue,
 };
 
+use super::endpoint::Endpoint;
 use super::job::{Job, Work};
 use crate::Result;
-use crate::outcome::{Outcome, Timing};
+use crate::outcome::{Outcome, Samples, Timing};
 
 const FRAME_MAX: u32 = 131_072;
 const CHANNEL: u16 = 1;
@@ -23,11 +25,11 @@ pub fn run(work: &Work) -> Result<Option<Outcome>> {
     let mut raw = Raw::open(work)?;
     let outcome = match work.job {
         Job::Publish => raw.publish(work)?,
-        Job::Confirm => raw.confirm(work)?,
         Job::Consume => raw.consume(work)?,
-        Job::Rpc => raw.rpc(work)?,
-        // To acknowledge without looking at what came is no limit of anything.
-        Job::ConsumeAck => return Ok(None),
+        Job::Rpc | Job::LatencyRpc | Job::LatencyPublishDeliver => raw.rpc(work)?,
+        // How fast a window moves on is up to how its two ends happen to interlock, and to
+        // acknowledge without a look at what came is no limit of anything.
+        Job::Confirm | Job::ConsumeAck => return Ok(None),
     };
     Ok(Some(outcome))
 }
@@ -41,12 +43,13 @@ struct Raw {
 
 impl Raw {
     fn open(work: &Work) -> Result<Self> {
-        let stream = TcpStream::connect((work.host.as_str(), work.port))?;
+        let at = Endpoint::parse(&work.url)?;
+        let stream = TcpStream::connect((at.host.as_str(), at.port))?;
         stream.set_nodelay(true)?;
         let mut raw = Self { stream, buffer: vec![0; 1024 * 1024], received: 0 };
         raw.stream.write_all(&PROTOCOL_HEADER)?;
         raw.expect("connection.start")?;
-        let response = LongStr::from("\0guest\0guest");
+        let response = LongStr::from(format!("\0{}\0{}", at.user, at.password));
         raw.say(
             0,
             &connection::StartOk {
@@ -59,7 +62,7 @@ impl Raw {
         raw.expect("connection.tune")?;
         let tune = connection::TuneOk { channel_max: 2047, frame_max: FRAME_MAX, heartbeat: 0 };
         raw.say(0, &tune)?;
-        raw.say(0, &connection::Open { virtual_host: "/".into() })?;
+        raw.say(0, &connection::Open { virtual_host: at.virtual_host.into() })?;
         raw.expect("connection.open-ok")?;
         raw.say(CHANNEL, &channel::Open {})?;
         raw.expect("channel.open-ok")?;
@@ -67,7 +70,7 @@ impl Raw {
     }
 
     fn publish(&mut self, work: &Work) -> Result<Outcome> {
-        let message = message("sink", work.size)?;
+        let message = message(work)?;
         let per_chunk = (CHUNK / message.len()).max(1);
         let chunk = message.repeat(per_chunk);
         let timing = Timing::begin();
@@ -77,65 +80,55 @@ impl Raw {
             self.stream.write_all(&chunk[..now * message.len()])?;
             left -= now;
         }
-        self.declare()?;
-        Ok(timing.end(work.messages))
-    }
-
-    /// The next message of the window leaves when the broker has confirmed one.
-    fn confirm(&mut self, work: &Work) -> Result<Outcome> {
-        self.say(CHANNEL, &confirm::Select {})?;
-        self.expect("confirm.select-ok")?;
-        let message = message("sink", work.size)?;
-        let chunk = message.repeat(work.window as usize);
-        let timing = Timing::begin();
-        let (mut sent, mut confirmed) = (0, 0);
-        while confirmed < work.messages {
-            let room = (work.window - (sent - confirmed)).min(work.messages - sent);
-            self.stream.write_all(&chunk[..room as usize * message.len()])?;
-            sent += room;
-            confirmed = self.confirmed()?;
-        }
-        self.declare()?;
+        self.declare(work)?;
         Ok(timing.end(work.messages))
     }
 
     fn consume(&mut self, work: &Work) -> Result<Outcome> {
-        let queue = work.flood();
         let timing = Timing::begin();
-        self.start_consumer(&queue)?;
-        let tag_len = 4;
-        let delivery = FRAME_OVERHEAD + 4 + 1 + tag_len + 8 + 1 + 1 + 1 + "queue".len();
+        self.start_consumer(work)?;
+        // All are as long as the first.
+        let delivery = loop {
+            match Frame::parse(&self.buffer[..self.received], 0)? {
+                Some((_, size)) => break size,
+                None => self.fill()?,
+            }
+        };
         let content = content(work.size)?.len();
         self.skip((delivery + content) * work.messages as usize)?;
-        self.declare()?;
+        self.declare(work)?;
         Ok(timing.end(work.messages))
     }
 
     fn rpc(&mut self, work: &Work) -> Result<Outcome> {
-        self.start_consumer("echo")?;
-        let message = message("echo", work.size)?;
+        self.start_consumer(work)?;
+        let message = message(work)?;
+        let content = content(work.size)?.len();
+        let mut trips = Samples::default();
         let timing = Timing::begin();
         for _ in 0..work.messages {
+            if let Some(pause) = work.pause() {
+                std::thread::sleep(pause);
+            }
+            let sent = Instant::now();
             self.stream.write_all(&message)?;
             self.expect("basic.deliver")?;
-            self.skip(content(work.size)?.len())?;
+            self.skip(content)?;
+            trips.add(sent);
         }
-        Ok(timing.end(work.messages))
+        Ok(trips.report(timing.end(work.messages), ""))
     }
 
-    fn start_consumer(&mut self, queue: &str) -> Result<()> {
-        let consume = basic::Consume {
-            queue: queue.into(),
-            consumer_tag: "ctag".into(),
-            no_ack: true,
-            ..Default::default()
-        };
+    fn start_consumer(&mut self, work: &Work) -> Result<()> {
+        let queue = work.queue.as_str().into();
+        let consume = basic::Consume { queue, no_ack: true, ..Default::default() };
         self.say(CHANNEL, &consume)?;
         self.expect("basic.consume-ok")
     }
 
-    fn declare(&mut self) -> Result<()> {
-        self.say(CHANNEL, &queue::Declare { queue: "last".into(), ..Default::default() })?;
+    fn declare(&mut self, work: &Work) -> Result<()> {
+        let queue = work.queue.as_str().into();
+        self.say(CHANNEL, &queue::Declare { queue, passive: true, ..Default::default() })?;
         self.expect("queue.declare-ok")
     }
 
@@ -143,20 +136,6 @@ impl Raw {
         let mut bytes = Vec::new();
         encode_method(&mut bytes, FRAME_MAX, channel, method)?;
         Ok(self.stream.write_all(&bytes)?)
-    }
-
-    /// The highest number confirmed, by what has come.
-    fn confirmed(&mut self) -> Result<u64> {
-        self.fill()?;
-        let (mut at, mut highest) = (0, 0);
-        while let Some((frame, size)) = Frame::parse(&self.buffer[at..self.received], 0)? {
-            if let Method::Basic(basic::Method::Ack(ack)) = Method::decode(frame.payload)? {
-                highest = ack.delivery_tag;
-            }
-            at += size;
-        }
-        self.consume_bytes(at);
-        Ok(highest)
     }
 
     fn expect(&mut self, name: &str) -> Result<()> {
@@ -204,11 +183,12 @@ impl Raw {
     }
 }
 
-fn message(routing_key: &str, size: usize) -> Result<Vec<u8>> {
+fn message(work: &Work) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let publish = basic::Publish { routing_key: routing_key.into(), ..Default::default() };
+    let routing_key = work.queue.as_str().into();
+    let publish = basic::Publish { routing_key, ..Default::default() };
     encode_method(&mut bytes, FRAME_MAX, CHANNEL, &publish)?;
-    bytes.extend(content(size)?);
+    bytes.extend(content(work.size)?);
     Ok(bytes)
 }
 

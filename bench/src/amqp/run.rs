@@ -1,86 +1,127 @@
 //! The rounds: every client once in each, one after the other, each in a process of its own.
 
-use super::broker::Broker;
-use super::job::Job;
-use super::who;
+use super::job::Spec;
+use super::target::Target;
+use super::who::{self, Kind};
+use super::{Flags, Options};
 use crate::Result;
 use crate::child::{self, progress, raise_file_limit};
-use crate::options::Options;
 use crate::outcome::Outcome;
 use crate::rounds::round;
 
-/// What a run of one client takes, at the least.
-const LONG_ENOUGH: f64 = 2e9;
+/// What a run of one client takes in nanoseconds, at the least; and of a quick one.
+const LONG: f64 = 2e9;
+const QUICK: f64 = 5e7;
+/// How much more is aimed at.
+const MARGIN: f64 = 1.08;
+/// The first run: few enough for who takes long over each.
+const FEW: u64 = 10;
+
+pub struct Run {
+    pub sections: Vec<Section>,
+    /// Who could not be measured, and why.
+    pub remarks: Vec<String>,
+    pub is_real: bool,
+}
 
 pub struct Section {
-    pub job: Job,
-    pub size: usize,
+    pub spec: Spec,
     pub rows: Vec<Row>,
 }
 
-/// With how many messages take long enough.
-pub type Row = crate::rounds::Row<u64>;
+pub type Row = crate::rounds::Row<Contender>;
 
-pub fn run(options: &Options) -> Result<Vec<Section>> {
+#[derive(Clone)]
+pub struct Contender {
+    pub kind: Kind,
+    line: Vec<String>,
+    /// So many take long enough.
+    messages: u64,
+}
+
+pub fn run(options: &Options, flags: &Flags) -> Result<Run> {
     raise_file_limit()?;
-    let jobs = options.benches(Job::ALL.to_vec(), |job| job.name())?;
-    let clients = options.contenders(who::ALL.to_vec(), |who| who)?;
-    let broker = Broker::start()?;
-    Ok(jobs.into_iter().map(|job| section(job, 100, &clients, &broker, options)).collect())
+    let specs = if flags.sizes { Spec::sizes() } else { Spec::all() };
+    let mut specs = options.benches(specs, |spec| &spec.name)?;
+    if flags.url.is_some() {
+        // Of others, more than it has memory for would wait in the queue.
+        specs.retain(|spec| spec.size <= super::job::SMALL);
+    }
+    let chosen = options.contenders(who::all(flags.pika), |who| who.name)?;
+    let (mut contenders, mut remarks) = (Vec::new(), Vec::new());
+    for who in chosen {
+        match who.line() {
+            Ok(line) => {
+                contenders.push((who.name, Contender { kind: who.kind, line, messages: FEW }))
+            }
+            Err(remark) => remarks.push(remark),
+        }
+    }
+    let target = Target::start(flags.url.as_deref())?;
+    let section = |spec| section(spec, &contenders, &target, options);
+    let sections = specs.into_iter().map(section).collect();
+    Ok(Run { sections, remarks, is_real: target.is_real() })
 }
 
 fn section(
-    job: Job,
-    size: usize,
-    clients: &[&'static str],
-    broker: &Broker,
+    spec: Spec,
+    contenders: &[(&'static str, Contender)],
+    target: &Target,
     options: &Options,
 ) -> Section {
-    let run = |who: &str, messages| measure(who, job, messages, size, broker);
-    let mut rows: Vec<_> = clients.iter().map(|who| Row::new(who, 1000)).collect();
+    let enough = if options.quick { QUICK } else { LONG };
+    let rows = contenders.iter().map(|(who, contender)| Row::new(who, contender.clone()));
+    let mut rows: Vec<_> = rows.collect();
     for row in &mut rows {
-        progress(&format!("{} {}", job.name(), row.who));
-        match enough(options.quick, |messages| run(row.who, messages)) {
-            Ok(messages) => row.contender = messages,
-            Err(remark) => row.remark = Some(remark),
-        }
+        progress(&format!("{} {}", spec.name, row.who));
+        row.remark = row.contender.calibrate(row.who, &spec, target, enough).err();
     }
     for number in 1..=options.rounds {
-        progress(&format!("{} {number}/{}", job.name(), options.rounds));
-        round(&mut rows, |who, messages| run(who, *messages));
+        progress(&format!("{} {number}/{}", spec.name, options.rounds));
+        round(&mut rows, |who, contender| {
+            loop {
+                let outcome = contender.measure(who, &spec, target)?;
+                if outcome.wall >= enough {
+                    return Ok(outcome);
+                }
+                // The machine has become faster since.
+                contender.aim(&outcome, enough);
+            }
+        });
     }
     progress("");
-    Section { job, size, rows }
+    Section { spec, rows }
 }
 
-/// How many messages take long enough.
-fn enough(quick: bool, run: impl Fn(u64) -> Result<Outcome, String>) -> Result<u64, String> {
-    let enough = if quick { LONG_ENOUGH / 20.0 } else { LONG_ENOUGH };
-    let mut messages = 1000;
-    loop {
-        let wall = run(messages)?.wall;
-        if wall >= enough {
-            return Ok(messages);
+impl Contender {
+    /// Finds how many messages take long enough.
+    fn calibrate(
+        &mut self,
+        who: &str,
+        spec: &Spec,
+        target: &Target,
+        enough: f64,
+    ) -> Result<(), String> {
+        loop {
+            let outcome = self.measure(who, spec, target)?;
+            self.aim(&outcome, enough);
+            // A run of a tenth tells well enough.
+            if outcome.wall >= enough / 10.0 {
+                return Ok(());
+            }
         }
-        let more = (1.2 * enough / wall).clamp(1.5, 100.0);
-        messages = (messages as f64 * more) as u64;
     }
-}
 
-fn measure(
-    who: &str,
-    job: Job,
-    messages: u64,
-    size: usize,
-    broker: &Broker,
-) -> Result<Outcome, String> {
-    let program = std::env::current_exe().map_err(|error| error.to_string())?;
-    let program = program.display().to_string();
-    let numbers = [messages, size as u64, 1000, u64::from(broker.port)].map(|n| n.to_string());
-    let [messages, size, window, port] = &numbers;
-    let (job, host) = (job.name(), "127.0.0.1");
-    let line = [&program, "amqp-child", who, job, messages, size, window, host, port];
-    child::measure(line.map(str::to_owned).to_vec(), true)
+    fn aim(&mut self, outcome: &Outcome, enough: f64) {
+        let more = (MARGIN * enough / outcome.wall).min(100.0);
+        self.messages = (self.messages as f64 * more).ceil() as u64;
+    }
+
+    fn measure(&self, who: &str, spec: &Spec, target: &Target) -> Result<Outcome, String> {
+        let work = target.prepare(spec, self.messages).map_err(|error| error.to_string())?;
+        let line = self.line.iter().cloned().chain([who.to_owned()]).chain(work);
+        child::measure(line.collect(), true)
+    }
 }
 
 impl Row {
@@ -91,10 +132,27 @@ impl Row {
     pub fn rate(&self) -> Option<f64> {
         self.median(|outcome| Some(outcome.ops / outcome.wall * 1e9))
     }
+
+    pub fn messages(&self) -> Option<f64> {
+        self.median(|outcome| Some(outcome.ops))
+    }
+}
+
+impl Run {
+    pub fn section(&self, name: &str) -> Option<&Section> {
+        self.sections.iter().find(|section| section.spec.name == name)
+    }
 }
 
 impl Section {
     pub fn row(&self, who: &str) -> Option<&Row> {
         self.rows.iter().find(|row| row.who == who)
+    }
+
+    /// The peer that costs the least CPU time, of those that `counts` is true of.
+    pub fn best_peer(&self, counts: impl Fn(&Row) -> bool) -> Option<(&Row, f64)> {
+        let is_peer = |row: &&Row| matches!(row.contender.kind, Kind::Plain | Kind::Best);
+        let peers = self.rows.iter().filter(is_peer).filter(|row| counts(row));
+        peers.filter_map(|row| Some((row, row.cpu_us()?))).min_by(|a, b| a.1.total_cmp(&b.1))
     }
 }

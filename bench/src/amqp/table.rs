@@ -1,49 +1,125 @@
 //! The figures, for people and for programs.
 
-use super::run::{Row, Section};
+use super::run::{Row, Run, Section};
 use super::who::RAW;
+use crate::child::NOTHING;
 use crate::options::Options;
 use crate::table::{Table, grouped};
 
-pub fn print(sections: &[Section], options: &Options) {
-    for section in sections {
-        println!("{} of {} bytes:\n", section.job.name(), section.size);
-        options.print(&throughput(section));
+/// Messages a second, published and consumed, that the limit reaches on a machine that does
+/// nothing else.
+const IDLE: [(&str, f64); 2] = [("publish", 15e6), ("consume", 12e6)];
+
+pub fn print(run: &Run, options: &Options) {
+    if !run.is_real {
+        print_load(run);
     }
+    for section in &run.sections {
+        println!("{}, {} bytes:\n", section.spec.name, grouped(section.spec.size as f64));
+        options.print(&match section.spec.job.is_latency() {
+            true => latency(section),
+            false => throughput(section),
+        });
+        let nothing: Vec<_> = section.rows.iter().filter(|row| has_nothing(row)).collect();
+        if !nothing.is_empty() {
+            let names: Vec<_> = nothing.iter().map(|row| row.who).collect();
+            println!("Nothing of the kind: {}.\n", names.join(", "));
+        }
+    }
+    run.remarks.iter().for_each(|remark| println!("{remark}"));
     if options.quick {
         println!("A quick run: its figures show that it works, and little else.");
     }
 }
 
+/// A way of a client that makes no difference to this bench, or one that cannot do it.
+fn has_nothing(row: &Row) -> bool {
+    row.remark.as_deref() == Some(NOTHING)
+}
+
+/// Whether the machine was busy with something else.
+fn print_load(run: &Run) {
+    for (bench, idle) in IDLE {
+        let Some(rate) =
+            run.section(bench).and_then(|section| section.row(RAW)).and_then(Row::rate)
+        else {
+            continue;
+        };
+        let verdict = if rate < idle { ": a busy machine" } else { "" };
+        let (rate, idle) = (rate / 1e6, idle / 1e6);
+        println!(
+            "{bench}: the limit is {rate:.1} M a second (idle: at least {idle:.0} M){verdict}"
+        );
+    }
+    println!();
+}
+
 fn throughput(section: &Section) -> Table {
-    let mut table = Table::new(["who", "per second", "cpu us each", "of limit"]);
+    let best = section.best_peer(|_| true);
+    let ratio = match best {
+        Some((peer, _)) => format!("CPU / {}", peer.who),
+        None => "CPU / best peer".to_owned(),
+    };
+    let mut table = Table::new(["who", "per second", "CPU µs each", &ratio, "of limit"]);
     let limit = section.row(RAW).and_then(Row::rate);
-    for row in &section.rows {
+    for row in section.rows.iter().filter(|row| !has_nothing(row)) {
         let (Some(rate), Some(cpu)) = (row.rate(), row.cpu_us()) else {
             table.remark(row.who, row.remark());
             continue;
         };
-        let share = limit.map_or_else(|| "-".to_owned(), |l| format!("{:.1} %", 100.0 * rate / l));
-        table.row([row.who.to_owned(), grouped(rate), format!("{cpu:.3}"), share]);
+        table.row([
+            row.who.to_owned(),
+            grouped(rate),
+            significant(cpu),
+            best.map_or_else(|| "-".to_owned(), |(_, best)| significant(cpu / best)),
+            limit.map_or_else(|| "-".to_owned(), |limit| format!("{:.0} %", 100.0 * rate / limit)),
+        ]);
     }
     table
 }
 
-pub fn csv(sections: &[Section]) -> Table {
+fn latency(section: &Section) -> Table {
+    let mut table = Table::new(["who", "p50 µs", "p99 µs", "CPU µs each"]);
+    for row in section.rows.iter().filter(|row| !has_nothing(row)) {
+        let delay = |key| row.median(|outcome| outcome.extra(key)).map(|ns| ns / 1e3);
+        let (Some(p50), Some(p99), Some(cpu)) = (delay("p50"), delay("p99"), row.cpu_us()) else {
+            table.remark(row.who, row.remark());
+            continue;
+        };
+        let figures = [p50, p99, cpu].map(significant);
+        table.row([row.who.to_owned()].into_iter().chain(figures));
+    }
+    table
+}
+
+/// Three digits that say something.
+fn significant(value: f64) -> String {
+    let decimals = match value {
+        ..0.1 => 4,
+        ..1.0 => 3,
+        ..10.0 => 2,
+        ..100.0 => 1,
+        _ => 0,
+    };
+    format!("{value:.decimals$}")
+}
+
+/// Delays are not in it.
+pub fn csv(run: &Run) -> Table {
     let head = ["bench", "who", "messages", "size", "rate_per_second", "cpu_us_per_message"];
     let mut table = Table::new(head);
-    for section in sections {
+    for section in run.sections.iter().filter(|section| !section.spec.job.is_latency()) {
         for row in &section.rows {
-            let messages = row.median(|outcome| Some(outcome.ops));
-            let (Some(messages), Some(rate), Some(cpu)) = (messages, row.rate(), row.cpu_us())
-            else {
-                continue;
-            };
-            let (bench, size) = (section.job.name(), section.size.to_string());
-            let figures = [format!("{messages:.0}"), size, format!("{rate:.0}")];
-            let [messages, size, rate] = figures;
-            let cells = [bench.to_owned(), row.who.to_owned(), messages, size, rate];
-            table.row(cells.into_iter().chain([format!("{cpu:.4}")]));
+            let figures = (row.messages(), row.rate(), row.cpu_us());
+            let (Some(messages), Some(rate), Some(cpu)) = figures else { continue };
+            table.row([
+                section.spec.name.clone(),
+                row.who.to_owned(),
+                format!("{messages:.0}"),
+                section.spec.size.to_string(),
+                format!("{rate:.0}"),
+                format!("{cpu:.4}"),
+            ]);
         }
     }
     table

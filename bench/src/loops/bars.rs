@@ -6,6 +6,7 @@
 use super::run::{Row, Run, Section};
 use super::table::wall_per_op;
 use super::who::{FLOOR, FLOOR_AGAIN, HAYPILE};
+use crate::bars::tell;
 use crate::rounds::median;
 
 /// Beyond measuring: two counts or delays that differ by less are the same.
@@ -147,12 +148,4 @@ impl Bars<'_> {
 fn paired(row: &Row, base: impl Fn(usize) -> Option<f64>) -> Option<f64> {
     let rounds = row.outcomes.iter().enumerate();
     median(rounds.filter_map(|(round, outcome)| Some(wall_per_op(outcome) / base(round)?)))
-}
-
-fn tell(bench: &str, what: &str, judged: Option<(bool, String)>) {
-    match judged {
-        Some((true, how)) => println!("  PASS  {bench}: {what}: {how}"),
-        Some((false, how)) => println!("  FAIL  {bench}: {what}: {how}"),
-        None => println!("  ----  {bench}: {what}: not measured, or too noisy to tell"),
-    }
 }

@@ -65,35 +65,6 @@ pub fn count_down(left: &Cell<u64>) -> bool {
     left.get() == 0
 }
 
-/// Delays in nanoseconds; below zero is too early.
-#[derive(Default)]
-pub struct Samples(Vec<i64>);
-
-impl Samples {
-    pub fn add(&mut self, due: Instant) {
-        let now = Instant::now();
-        let late = match now.checked_duration_since(due) {
-            Some(late) => late.as_nanos() as i64,
-            None => -((due - now).as_nanos() as i64),
-        };
-        self.0.push(late);
-    }
-
-    pub fn report(&self, outcome: Outcome, prefix: &str) -> Outcome {
-        let mut sorted = self.0.clone();
-        sorted.sort_unstable();
-        let key = |name: &str| format!("{prefix}{name}");
-        let count = sorted.len();
-        let outcome = outcome.with(&key("count"), count as f64);
-        let Some(&max) = sorted.last() else { return outcome };
-        outcome
-            .with(&key("p50"), sorted[count / 2] as f64)
-            .with(&key("p99"), sorted[count * 99 / 100] as f64)
-            .with(&key("max"), max as f64)
-            .with(&key("early"), sorted.iter().filter(|&&late| late < 0).count() as f64)
-    }
-}
-
 /// The timer of the lateness bench.
 pub struct Late {
     left: Cell<u64>,

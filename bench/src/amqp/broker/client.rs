@@ -19,6 +19,9 @@ const FRAME_MAX: u32 = 131_072;
 /// No more deliveries are made while so much waits to be sent.
 const ENOUGH: usize = 256 * 1024;
 
+/// So often large messages may leave before another client's turn.
+const LARGE_AT_ONCE: usize = 4;
+
 const METHOD: u8 = 1;
 const HEADER: u8 = 2;
 const BODY: u8 = 3;
@@ -53,6 +56,8 @@ pub struct Client {
     cut: Vec<u8>,
     output: Vec<u8>,
     sent: usize,
+    /// The consumer whose large messages are leaving, and how much of them has left.
+    large: Option<(usize, usize)>,
     blocked: bool,
     interest: EventFlags,
     /// By number.
@@ -80,6 +85,7 @@ impl Client {
             cut: Vec::new(),
             output: Vec::new(),
             sent: 0,
+            large: None,
             blocked: false,
             interest: EventFlags::IN,
             channels: Vec::new(),
@@ -110,24 +116,19 @@ impl Client {
 
     pub fn read(&mut self, buffer: &mut [u8]) {
         self.blocked = false;
-        let size = match rustix::io::read(&self.socket, &mut *buffer) {
+        let cut = self.cut.len();
+        buffer[..cut].copy_from_slice(&self.cut);
+        let size = match rustix::io::read(&self.socket, &mut buffer[cut..]) {
             Ok(0) => return self.gone = true,
             Ok(size) => size,
             Err(Errno::AGAIN | Errno::INTR) => return,
             Err(_) => return self.gone = true,
         };
-        let mut cut = std::mem::take(&mut self.cut);
-        let received = if cut.is_empty() {
-            &buffer[..size]
-        } else {
-            cut.extend_from_slice(&buffer[..size]);
-            &cut
-        };
+        let received = &buffer[..cut + size];
         match self.take(received) {
-            Ok(taken) if cut.is_empty() => self.cut.extend_from_slice(&buffer[taken..size]),
             Ok(taken) => {
-                cut.drain(..taken);
-                self.cut = cut;
+                self.cut.clear();
+                self.cut.extend_from_slice(&received[taken..]);
             }
             Err(error) => {
                 eprintln!("broker: {error}");
@@ -137,26 +138,59 @@ impl Client {
         self.confirm();
     }
 
-    /// Makes deliveries and writes, once.
+    /// Makes deliveries and writes.
     pub fn write(&mut self) {
-        self.deliver();
-        let rest = &self.output[self.sent..];
-        if rest.is_empty() || self.blocked {
+        for _ in 0..LARGE_AT_ONCE {
+            self.deliver();
+            let is_large = self.large.is_some();
+            self.flush();
+            if !is_large || self.blocked || self.gone {
+                break;
+            }
+        }
+    }
+
+    /// Large messages that have begun to leave go before the output, others after it.
+    fn flush(&mut self) {
+        if self.large.is_some_and(|(_, sent)| sent > 0) {
+            self.flush_large();
+        }
+        if self.is_stuck() {
             return;
         }
-        match rustix::io::write(&self.socket, rest) {
-            Ok(size) => {
-                self.blocked = size < rest.len();
-                self.sent += size;
-            }
-            Err(Errno::AGAIN) => self.blocked = true,
-            Err(Errno::INTR) => {}
-            Err(_) => self.gone = true,
+        let rest = &self.output[self.sent..];
+        if !rest.is_empty() {
+            let size = send(&self.socket, rest, &mut self.blocked, &mut self.gone);
+            self.sent += size;
         }
         if self.sent == self.output.len() || self.sent >= ENOUGH {
             self.output.drain(..self.sent);
             self.sent = 0;
         }
+        if !self.is_stuck() {
+            self.flush_large();
+        }
+    }
+
+    fn flush_large(&mut self) {
+        let Some((index, sent)) = self.large else { return };
+        let rest = &self.consumers[index].current()[sent..];
+        let size = send(&self.socket, rest, &mut self.blocked, &mut self.gone);
+        self.large = (size < rest.len()).then_some((index, sent + size));
+    }
+
+    /// What is left of large messages is output as any other: their consumer goes.
+    fn settle(&mut self) {
+        let Some((index, sent)) = self.large.take() else { return };
+        let rest = &self.consumers[index].current()[sent..];
+        match sent {
+            0 => self.output.extend_from_slice(rest),
+            _ => drop(self.output.splice(self.sent..self.sent, rest.iter().copied())),
+        }
+    }
+
+    fn is_stuck(&self) -> bool {
+        self.blocked || self.gone
     }
 
     /// Takes all whole frames. Gives how many bytes they are.
@@ -259,6 +293,7 @@ impl Client {
             }
             Method::Channel(channel::Method::Close(_)) => {
                 self.reset(number);
+                self.settle();
                 self.consumers.retain(|consumer| consumer.channel != number);
                 self.say(number, &channel::CloseOk {})
             }
@@ -291,6 +326,7 @@ impl Client {
             }
             Method::Basic(basic::Method::Cancel(cancel)) => {
                 let tag = cancel.consumer_tag.to_string();
+                self.settle();
                 self.consumers.retain(|consumer| consumer.tag != tag);
                 self.say(number, &basic::CancelOk { consumer_tag: cancel.consumer_tag })
             }
@@ -337,14 +373,21 @@ impl Client {
     /// Serves the consumers in turn, as long as it does not pile up.
     fn deliver(&mut self) {
         let mut passed = 0;
-        while passed < self.consumers.len() && self.output.len() - self.sent < ENOUGH {
+        while passed < self.consumers.len()
+            && self.large.is_none()
+            && self.output.len() - self.sent < ENOUGH
+        {
             self.next = (self.next + 1) % self.consumers.len();
             let consumer = &mut self.consumers[self.next];
             let channel = self.channels.get_mut(usize::from(consumer.channel));
             match channel.filter(|channel| channel.takes_more() && consumer.has_more()) {
                 Some(channel) => {
-                    channel.delivered += 1;
-                    consumer.deliver(&mut self.output, channel.delivered);
+                    let first = channel.delivered + 1;
+                    channel.delivered += consumer.advance(first, channel.room());
+                    match consumer.is_large() {
+                        true => self.large = Some((self.next, 0)),
+                        false => self.output.extend_from_slice(consumer.current()),
+                    }
                     passed = 0;
                 }
                 None => passed += 1,
@@ -353,9 +396,31 @@ impl Client {
     }
 }
 
+/// Gives how much the socket has taken.
+fn send(socket: &TcpStream, bytes: &[u8], blocked: &mut bool, gone: &mut bool) -> usize {
+    match rustix::io::write(socket, bytes) {
+        Ok(size) => {
+            *blocked = size < bytes.len();
+            return size;
+        }
+        Err(Errno::AGAIN) => *blocked = true,
+        Err(Errno::INTR) => {}
+        Err(_) => *gone = true,
+    }
+    0
+}
+
 impl Channel {
     fn takes_more(&self) -> bool {
-        self.prefetch == 0 || self.delivered - self.acknowledged < self.prefetch
+        self.room() > 0
+    }
+
+    /// For how many messages its prefetch has room.
+    fn room(&self) -> u64 {
+        match self.prefetch {
+            0 => u64::MAX,
+            prefetch => prefetch.saturating_sub(self.delivered - self.acknowledged),
+        }
     }
 }
 

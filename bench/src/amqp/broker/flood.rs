@@ -11,11 +11,21 @@ pub struct Consumer {
     pub channel: u16,
     pub tag: String,
     left: u64,
-    /// A delivery as it is on the wire.
-    delivery: Vec<u8>,
-    /// Where in it the delivery tag is.
+    /// Deliveries as they are on the wire, as many as leave at once, each as long as the others.
+    deliveries: Vec<u8>,
+    /// How long they are.
+    length: usize,
+    /// Where in each the delivery tag is.
     tag_at: usize,
+    /// The bytes of those that leave now.
+    current: usize,
 }
+
+/// A delivery of so many bytes is not copied to the output.
+const LARGE: usize = 8 * 1024;
+
+/// So many bytes of large ones leave at once.
+const AT_ONCE: usize = 256 * 1024;
 
 impl Consumer {
     /// Of `flood.N.SIZE`, that many messages; of any other queue, none but echoes.
@@ -30,20 +40,38 @@ impl Consumer {
         // The type, channel and length, the ids, and the consumer tag with its length.
         let tag_at = 7 + 4 + 1 + tag.len();
         content(&mut delivery, frame_max, channel, &vec![b'x'; size])?;
-        Ok(Self { channel, tag, left, delivery, tag_at })
+        let length = delivery.len();
+        let copies = if length < LARGE { 1 } else { (AT_ONCE / length).max(1) };
+        let deliveries = delivery.repeat(copies);
+        Ok(Self { channel, tag, left, deliveries, length, tag_at, current: 0 })
     }
 
     pub fn has_more(&self) -> bool {
         self.left > 0
     }
 
-    /// Appends the next message.
-    pub fn deliver(&mut self, output: &mut Vec<u8>, delivery_tag: u64) {
-        let start = output.len();
-        output.extend_from_slice(&self.delivery);
-        let tag_at = start + self.tag_at;
-        output[tag_at..tag_at + 8].copy_from_slice(&delivery_tag.to_be_bytes());
-        self.left -= 1;
+    /// Goes on to the next message, or the next few large ones, of which there is room for so many.
+    /// Gives how many they are.
+    pub fn advance(&mut self, first_tag: u64, room: u64) -> u64 {
+        let copies = (self.deliveries.len() / self.length) as u64;
+        let count = copies.min(room).min(self.left);
+        let mut tags = first_tag..first_tag + count;
+        for delivery in self.deliveries.chunks_mut(self.length) {
+            let Some(tag) = tags.next() else { break };
+            delivery[self.tag_at..self.tag_at + 8].copy_from_slice(&tag.to_be_bytes());
+        }
+        self.left -= count;
+        self.current = count as usize * self.length;
+        count
+    }
+
+    /// These, as they are on the wire.
+    pub fn current(&self) -> &[u8] {
+        &self.deliveries[..self.current]
+    }
+
+    pub fn is_large(&self) -> bool {
+        self.length >= LARGE
     }
 }
 

@@ -1,9 +1,10 @@
 //! The stand-in broker as a process of its own.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 
 use crate::Result;
+use crate::child::{Place, spawn};
 
 /// Runs until it is dropped.
 pub struct Broker {
@@ -13,10 +14,8 @@ pub struct Broker {
 
 impl Broker {
     pub fn start() -> Result<Self> {
-        let mut process = Command::new(std::env::current_exe()?)
-            .arg("amqp-broker")
-            .stdout(Stdio::piped())
-            .spawn()?;
+        let mut command = Command::new(std::env::current_exe()?);
+        let mut process = spawn(command.arg("amqp-broker"), Place::Beside)?;
         let mut line = String::new();
         if let Some(stdout) = process.stdout.take() {
             BufReader::new(stdout).read_line(&mut line)?;

@@ -1,0 +1,10 @@
+//! How a run is judged.
+
+/// Prints whether a bar is held, and by how much.
+pub fn tell(bench: &str, what: &str, judged: Option<(bool, String)>) {
+    match judged {
+        Some((true, how)) => println!("  PASS  {bench}: {what}: {how}"),
+        Some((false, how)) => println!("  FAIL  {bench}: {what}: {how}"),
+        None => println!("  ----  {bench}: {what}: not measured, or too noisy to tell"),
+    }
+}
