@@ -374,9 +374,9 @@ impl LoopCore {
             let due = self.timers.borrow_mut().next_due(now, &mut callback);
             match (due, &mut callback) {
                 (Some(Due::Once), Some(callback)) => drop(self.call_user(|| callback.call())),
+                // One that has removed itself is dropped there too.
                 (Some(Due::Every(id)), _) => {
-                    let mut lent = Lent::new(self, id, callback);
-                    drop(self.call_user(|| lent.call()));
+                    drop(self.call_user(|| Lent::new(self, id, callback).call()));
                 }
                 _ => break,
             }

@@ -128,11 +128,14 @@ fn completes(name: &str) -> bool {
 
 #[cfg(feature = "tokio")]
 mod on_tokio {
+    use std::cell::Cell;
     use std::rc::Rc;
+    use std::time::Duration;
 
     use haypile::protocol::Method;
 
     use super::*;
+    use crate::session::{PanicsWhenDropped, quiet};
     use support::Log;
     use support::hosts::Tokio;
     use support::peers::Peer;
@@ -236,6 +239,28 @@ mod on_tokio {
             peer.join();
             other_peer.join();
         }
+    }
+
+    #[test]
+    fn the_panic_of_a_drop_of_a_timer_that_has_removed_itself_is_told() {
+        quiet();
+        let host = Tokio::new();
+        let told = Log::default();
+        let (panics, stop) = (told.clone(), host.stopper());
+        host.services().core().set_on_panic(move |message| {
+            panics.add(message);
+            stop();
+        });
+        let timer = Rc::new(Cell::new(None));
+        let (id, services) = (Rc::clone(&timer), host.services());
+        let probe = PanicsWhenDropped("drop of a timer");
+        let callback = move || {
+            let _probe = &probe;
+            assert!(services.remove_timeout(id.get().expect("it is known")));
+        };
+        timer.set(Some(host.services().call_every(Duration::ZERO, callback)));
+        host.run();
+        assert_eq!(told.lines(), ["on purpose: drop of a timer"]);
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub fn after(times: usize, stop: Rc<dyn Fn()>) -> Rc<dyn Fn()> {
     })
 }
 
-fn quiet() {
+pub fn quiet() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let loud = std::panic::take_hook();
@@ -78,7 +78,7 @@ impl Notes {
     }
 }
 
-struct PanicsWhenDropped(&'static str);
+pub struct PanicsWhenDropped(pub &'static str);
 
 impl Drop for PanicsWhenDropped {
     fn drop(&mut self) {

@@ -76,8 +76,9 @@ mod tests {
     #[test]
     fn whatever_differs_in_what_is_looked_at_differs() {
         let long = vec![7; 10_000];
-        let mut other_end = long.clone();
+        let (mut other_end, mut other_start) = (long.clone(), long.clone());
         other_end[9_999] = 8;
+        other_start[0] = 8;
         let messages = [
             of("", "", [None, None], b""),
             of("a", "", [None, None], b""),
@@ -93,6 +94,7 @@ mod tests {
             of("", "", [None, None], &long),
             of("", "", [None, None], &long[1..]),
             of("", "", [None, None], &other_end),
+            of("", "", [None, None], &other_start),
         ];
         for (at, message) in messages.iter().enumerate() {
             assert!(!messages[..at].contains(message), "{at}");

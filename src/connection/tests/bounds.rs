@@ -1,6 +1,8 @@
 //! Bounds on memory (hazard 22): what waits to be sent is bounded in bytes, and who was refused is
 //! told when there is room again.
 
+use std::time::Duration;
+
 use super::broker;
 use super::pair::{Happened, Pair};
 use crate::channel::ChannelId;
@@ -120,6 +122,36 @@ fn what_waits_behind_requests_is_forgotten_with_its_channel() {
     assert_eq!(pair.happened().last(), Some(&Happened::ConnectionWritable));
     assert_eq!(pair.sent_names(), ["1 channel.close-ok"]);
     assert_eq!(pair.machine.counters().buffered_out, 0);
+}
+
+#[test]
+fn what_waited_on_a_channel_that_refuses_a_message_leaves_room() {
+    let mut parameters = ConnectionParameters::default();
+    parameters.set_water_marks(LOW, HIGH).unwrap().set_max_message_size(10);
+    let mut pair = Pair::open_with(parameters);
+    let channel = pair.open_channel();
+    pair.consumer(channel, "c", false);
+    pair.declare(channel, "a");
+    pair.declare(channel, "b");
+    pair.sent();
+    fill(&mut pair, channel);
+    pair.feed(&broker::deliver(1, "c", 1, &[0; 11]));
+    assert_eq!(pair.happened().last(), Some(&Happened::ConnectionWritable));
+}
+
+#[test]
+fn what_is_not_sent_in_time_leaves_room() {
+    let limit = Duration::from_secs(1);
+    let (mut pair, channel) = bounded();
+    pair.update_secret("on the wire", "").unwrap();
+    pair.machine.set_request_timeout(Some(limit));
+    pair.update_secret(&"waits".repeat(HIGH / 5), "").unwrap();
+    pair.sent();
+    assert_eq!(pair.publish(channel, "x"), Err(PublishError::Full));
+    pair.wait(limit);
+    let happened = pair.happened();
+    assert!(matches!(happened[0], Happened::SecretUpdated(_, Err(_))));
+    assert_eq!(happened[1..], TOLD);
 }
 
 #[test]
