@@ -74,6 +74,7 @@ fn run<H: Host>(parameters: ConnectionParameters) {
     let callbacks = ConnectionCallbacks::new()
         .on_open(move |connection| {
             told.add(format!("{connection:?} {:?}", connection.services()));
+            told.add(format!("{:?}", connection.parameters().expect("it is open")));
             let too_long = connection.update_secret(NEXT, "x".repeat(256), |_, _| ());
             told.add(format!("{too_long:?}"));
             let log = told.clone();
