@@ -1,9 +1,10 @@
 //! The state machine against a scripted broker, with no socket and a clock that moves when told.
 //!
-//! `pair` and `broker` are the scaffold, the other files are scenarios by topic. "hazard n" in a
-//! test's name is what has gone wrong in other clients: 1 to 6, 8 to 14 and 20 of the list, and
-//! those parts of 16, 17 and 18 that need no socket.
+//! `pair`, `asking` and `broker` are the scaffold, the other files are scenarios by topic.
+//! "hazard n" in a test's name is what has gone wrong in other clients: 1 to 6, 8 to 14 and 20 of
+//! the list, and those parts of 16, 17 and 18 that need no socket.
 
+mod asking;
 mod blocked;
 mod bounds;
 mod broker;
