@@ -76,6 +76,7 @@ impl LoopCore {
         }
     }
 
+    #[inline(never)]
     fn flush_all_dirty(&self) {
         let count = self.batches.dirty.borrow().len();
         for _ in 0..count {

@@ -214,6 +214,13 @@ impl LoopCore {
         !self.posted.borrow().is_empty() || self.batches.has_dirty()
     }
 
+    /// The same, once the connections' output so far has been written.
+    #[inline(never)]
+    pub(super) fn is_pending_after_flush(&self) -> bool {
+        self.flush_dirty();
+        self.is_pending()
+    }
+
     /// Whether there is something to do, for whoever is not told by the waker.
     pub(super) fn has_work(&self) -> bool {
         self.is_pending() || self.timers.borrow().has_due() || !self.remote.is_empty()

@@ -96,7 +96,7 @@ impl LoopHandle {
         handler: impl FnMut(&LoopHandle, Ready) + 'static,
     ) -> io::Result<FdKey> {
         let services = self.services().ok_or_else(|| io::Error::other(LoopError::Gone))?;
-        let handler = UserHandler::new(fd, self.clone(), Box::new(handler));
+        let handler = UserHandler::new(fd, self.clone(), handler);
         services.add_fd(interest, Rc::new(handler))
     }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::core::{LoopCore, Panics};
 use super::fds::Fds;
-use super::pollers::{Event, Poller, PollerKind, Token, Wait};
+use super::pollers::{Event, Poller, PollerKind, Token, Wait, ready, token};
 use crate::error::{Error, LoopError, Result};
 use crate::io_services::{FdHandler, FdKey, Interest, IoServices, Ready, after};
 
@@ -19,8 +19,9 @@ pub(super) struct Inner {
     pub(super) kind: PollerKind,
     poller: Box<dyn Poller>,
     fds: RefCell<Fds>,
-    /// Empty but for its capacity, unless a dispatch is under way.
-    events: Cell<Vec<Event>>,
+    /// What the last wait has told. Borrowed while a turn is under way, and no turn runs inside of
+    /// a turn.
+    events: RefCell<Vec<Event>>,
     running: Cell<bool>,
     /// Atomic for what [`Stopper`](super::Stopper) posts; only the loop's thread touches it.
     stop: Arc<AtomicBool>,
@@ -39,7 +40,7 @@ impl Inner {
             kind,
             poller,
             fds: RefCell::default(),
-            events: Cell::default(),
+            events: RefCell::default(),
             running: Cell::new(false),
             stop: Arc::default(),
             error: Cell::new(None),
@@ -126,35 +127,37 @@ impl Inner {
     /// Whatever panics in here loses that call only. Posts, timers and sessions stay with the core;
     /// an event that was not handled comes again, since the pollers are level-triggered.
     fn turn(&self, limit: Wait) -> io::Result<()> {
-        let _batch = self.core.batch();
-        self.core.flush_dirty();
-        let wait = match (limit, self.core.next_deadline()) {
-            _ if self.core.is_pending() => Wait::Not,
+        let core = &*self.core;
+        let _batch = core.batch();
+        let wait = match (limit, core.next_deadline()) {
+            _ if core.is_pending() && core.is_pending_after_flush() => Wait::Not,
             (limit, None) | (limit @ Wait::Not, _) => limit,
             (Wait::Until(limit), Some(next)) => Wait::Until(limit.min(next)),
             (Wait::Forever, Some(next)) => Wait::Until(next),
         };
-        let mut events = self.events.take();
+        let mut events = self.events.borrow_mut();
+        events.clear();
         self.poller.wait(wait, &mut events)?;
-        for event in events.drain(..) {
+        for event in &*events {
             self.dispatch(event);
         }
-        self.events.set(events);
-        self.core.run_posted();
-        self.core.run_due();
+        drop(events);
+        core.run_posted();
+        core.run_due();
         Ok(())
     }
 
     /// Judged by what is watched now: handlers called before, in this batch, may have changed it.
-    fn dispatch(&self, event: Event) {
-        let (handler, interest) = match self.fds.borrow().get(event.token) {
+    fn dispatch(&self, event: &Event) {
+        let (handler, interest) = match self.fds.borrow().get(token(event)) {
             Some(entry) => (Rc::clone(&entry.handler), entry.interest),
             None => return,
         };
-        let ready = if event.ready.contains(Ready::ERROR) && !interest.is_empty() {
+        let told = ready(event);
+        let ready = if told.contains(Ready::ERROR) && !interest.is_empty() {
             interest | Ready::ERROR
         } else {
-            event.ready & interest
+            told & interest
         };
         if !ready.is_empty() {
             handler.on_ready(ready);

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use rustix::event::epoll::{self, Event, EventData, EventFlags};
+use rustix::event::epoll::{self, EventData, EventFlags};
 
 use super::{Token, timespec};
 use crate::io_services::{Interest, Ready};
@@ -33,33 +33,23 @@ pub(super) fn remove(epoll: impl AsFd, fd: BorrowedFd<'_>, _: Interest) -> io::R
     Ok(epoll::delete(epoll, fd)?)
 }
 
-/// What a wait has told.
-pub(super) struct Events(Vec<Event>);
+/// The system writes them straight to where the loop reads them.
+pub(in crate::ioloop) use rustix::event::epoll::Event;
 
-impl Events {
-    pub(super) fn with_capacity(capacity: usize) -> Self {
-        Self(Vec::with_capacity(capacity))
-    }
-
-    /// Waits for as long as `timeout` says, in milliseconds rounded up.
-    pub(super) fn wait(
-        &mut self,
-        poll: &mut mio::Poll,
-        timeout: Option<Duration>,
-    ) -> io::Result<()> {
-        self.0.clear();
-        let timeout = timeout.map(timespec);
-        let told = rustix::buffer::spare_capacity(&mut self.0);
-        epoll::wait(poll.registry(), told, timeout.as_ref())?;
-        Ok(())
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Token, Ready)> {
-        self.0.iter().map(|event| (Token(event.data.u64() as usize), ready(event.flags)))
-    }
+pub(super) fn event(token: Token, ready: Ready) -> Event {
+    let mut told = flags(ready);
+    told.set(EventFlags::ERR, ready.contains(Ready::ERROR));
+    Event { flags: told, data: data(token) }
 }
 
-fn ready(flags: EventFlags) -> Ready {
+#[inline]
+pub(in crate::ioloop) fn token(event: &Event) -> Token {
+    Token(event.data.u64() as usize)
+}
+
+#[inline]
+pub(in crate::ioloop) fn ready(event: &Event) -> Ready {
+    let flags = event.flags;
     let mut ready = Ready::NONE;
     if flags.contains(EventFlags::IN) {
         ready |= Ready::READ;
@@ -71,6 +61,30 @@ fn ready(flags: EventFlags) -> Ready {
         ready |= Ready::ERROR;
     }
     ready
+}
+
+/// How many events a wait tells at most.
+pub(super) struct Told(usize);
+
+impl Told {
+    pub(super) fn with_capacity(capacity: usize) -> Self {
+        Self(capacity)
+    }
+
+    /// Waits for as long as `timeout` says, in milliseconds rounded up.
+    #[inline]
+    pub(super) fn wait(
+        &mut self,
+        poll: &mut mio::Poll,
+        timeout: Option<Duration>,
+        events: &mut Vec<Event>,
+    ) -> io::Result<()> {
+        events.reserve(self.0);
+        let timeout = timeout.map(timespec);
+        let told = rustix::buffer::spare_capacity(events);
+        epoll::wait(poll.registry(), told, timeout.as_ref())?;
+        Ok(())
+    }
 }
 
 /// mio reads its token from here.

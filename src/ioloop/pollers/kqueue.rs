@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
-use rustix::event::kqueue::{Event, EventFilter, EventFlags, kevent_timespec};
+use rustix::event::kqueue::{Event as Change, EventFilter, EventFlags, kevent_timespec};
 use rustix::io::Errno;
 
 use super::Token;
@@ -47,10 +47,28 @@ pub(super) fn remove(kqueue: impl AsFd, fd: BorrowedFd<'_>, interest: Interest) 
     modify(kqueue, fd, Token(0), interest, Interest::NONE)
 }
 
-/// What a wait has told.
-pub(super) struct Events(mio::Events);
+#[derive(Clone, Copy)]
+pub(in crate::ioloop) struct Event {
+    token: Token,
+    ready: Ready,
+}
 
-impl Events {
+pub(super) fn event(token: Token, ready: Ready) -> Event {
+    Event { token, ready }
+}
+
+pub(in crate::ioloop) fn token(event: &Event) -> Token {
+    event.token
+}
+
+pub(in crate::ioloop) fn ready(event: &Event) -> Ready {
+    event.ready
+}
+
+/// What a wait has told.
+pub(super) struct Told(mio::Events);
+
+impl Told {
     pub(super) fn with_capacity(capacity: usize) -> Self {
         Self(mio::Events::with_capacity(capacity))
     }
@@ -59,16 +77,15 @@ impl Events {
         &mut self,
         poll: &mut mio::Poll,
         timeout: Option<Duration>,
+        events: &mut Vec<Event>,
     ) -> io::Result<()> {
-        poll.poll(&mut self.0, timeout)
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Token, Ready)> {
-        self.0.iter().map(|event| (Token(event.token().0), ready(event)))
+        poll.poll(&mut self.0, timeout)?;
+        events.extend(self.0.iter().map(|told| event(Token(told.token().0), conditions(told))));
+        Ok(())
     }
 }
 
-fn ready(event: &mio::event::Event) -> Ready {
+fn conditions(event: &mio::event::Event) -> Ready {
     let mut ready = Ready::NONE;
     if event.is_readable() {
         ready |= Ready::READ;
@@ -91,8 +108,8 @@ fn change(
     token: Token,
 ) -> io::Result<()> {
     // mio reads its token from the user data, which nobody takes for a pointer.
-    let change = Event::new(filter, flags, token.0 as *mut _);
-    let mut events: [Event; 0] = [];
+    let change = Change::new(filter, flags, token.0 as *mut _);
+    let mut events: [Change; 0] = [];
     #[allow(unsafe_code)]
     // SAFETY: the filter names a descriptor that the caller of this module has borrowed.
     let done = unsafe { kevent_timespec(kqueue, &[change], &mut events[..], None) };

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Wake, Waker};
 
 use super::limit::Limit;
-use super::{Event, Interest, Poller, Token, WAKE, Wait, level};
+use super::{Event, Interest, Poller, Token, WAKE, Wait, level, token};
 
 /// Events taken at once. Those beyond come with the next wait.
 const CAPACITY: usize = 1024;
@@ -24,7 +24,7 @@ pub(in crate::ioloop) struct MioPoller {
 
 struct Waiting {
     poll: mio::Poll,
-    events: level::Events,
+    told: level::Told,
     limit: Limit,
 }
 
@@ -51,8 +51,8 @@ impl MioPoller {
         let waker =
             Arc::new(MioWaker(mio::Waker::new(poll.registry(), mio::Token(WAKE.0))?)).into();
         let registry = poll.registry().try_clone()?;
-        let events = level::Events::with_capacity(CAPACITY);
-        Ok(Self { registry, waiting: RefCell::new(Waiting { poll, events, limit }), waker })
+        let told = level::Told::with_capacity(CAPACITY);
+        Ok(Self { registry, waiting: RefCell::new(Waiting { poll, told, limit }), waker })
     }
 }
 
@@ -81,20 +81,16 @@ impl Poller for MioPoller {
 
     fn wait(&self, wait: Wait, events: &mut Vec<Event>) -> io::Result<()> {
         let mut waiting = self.waiting.borrow_mut();
-        let Waiting { poll, events: told, limit } = &mut *waiting;
+        let Waiting { poll, told, limit } = &mut *waiting;
         loop {
             let timeout = limit.timeout(wait)?;
-            match told.wait(poll, timeout) {
+            match told.wait(poll, timeout, events) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 other => break other?,
             }
         }
-        for (token, ready) in told.iter() {
-            match token {
-                WAKE => {}
-                LIMIT => limit.expired(),
-                token => events.push(Event { token, ready }),
-            }
+        if events.iter().any(|event| token(event) == LIMIT) {
+            limit.expired();
         }
         Ok(())
     }

@@ -26,18 +26,15 @@ use std::time::{Duration, Instant};
 use rustix::event::Timespec;
 
 pub use self::kind::PollerKind;
+pub(super) use self::level::{Event, ready, token};
 #[cfg(feature = "libevent")]
 pub(crate) use self::wake_pair::WakePair;
 use crate::io_services::{Interest, Ready};
 
-/// What a poller hands back with an event. The two highest numbers are the pollers' own.
+/// What a poller hands back with an event. The two highest numbers are the pollers' own: whoever
+/// looks for one among the descriptors finds none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Token(pub(super) usize);
-
-pub(super) struct Event {
-    pub(super) token: Token,
-    pub(super) ready: Ready,
-}
 
 /// The waker's.
 const WAKE: Token = Token(usize::MAX);
@@ -63,8 +60,8 @@ pub(super) trait Poller {
     /// Called before the descriptor is closed.
     fn remove(&self, fd: BorrowedFd<'_>, interest: Interest) -> io::Result<()>;
 
-    /// Waits for events or a wake, and puts the events into `events`, which is empty. It may return
-    /// early with none.
+    /// Waits for events or a wake, and puts the events into `events`, which is empty: those of the
+    /// poller's own tokens may be among them. It may return early with none.
     fn wait(&self, wait: Wait, events: &mut Vec<Event>) -> io::Result<()>;
 
     /// A descriptor that is readable when a wait would give something, deadlines apart.

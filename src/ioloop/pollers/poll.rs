@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
 use super::wake_pair::WakePair;
-use super::{Event, Interest, Poller, Ready, Token, WAKE, Wait};
+use super::{Event, Interest, Poller, Ready, Token, WAKE, Wait, level};
 
 pub(in crate::ioloop) struct PollPoller {
     wake: WakePair,
@@ -116,7 +116,7 @@ impl Poller for PollPoller {
             if token == WAKE {
                 self.wake.drain();
             } else {
-                events.push(Event { token, ready: as_ready(told) });
+                events.push(level::event(token, as_ready(told)));
             }
         }
         Ok(())

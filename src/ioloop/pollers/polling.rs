@@ -8,7 +8,7 @@ use std::task::{Wake, Waker};
 
 use ::polling as backend;
 
-use super::{Event, Interest, Poller, Ready, Token, Wait};
+use super::{Event, Interest, Poller, Ready, Token, Wait, level};
 
 pub(in crate::ioloop) struct PollingPoller {
     poller: Arc<Notified>,
@@ -88,7 +88,7 @@ impl Poller for PollingPoller {
             if event.is_interrupt() || event.is_err() == Some(true) {
                 ready |= Ready::ERROR;
             }
-            events.push(Event { token: Token(event.key), ready });
+            events.push(level::event(Token(event.key), ready));
         }
         Ok(())
     }

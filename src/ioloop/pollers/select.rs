@@ -12,7 +12,7 @@ use rustix::event::{
 use rustix::io::Errno;
 
 use super::wake_pair::WakePair;
-use super::{Event, Interest, Poller, Ready, Token, WAKE, Wait};
+use super::{Event, Interest, Poller, Ready, Token, WAKE, Wait, level};
 
 /// What the C library's sets have room for.
 const FD_SETSIZE: RawFd = 1024;
@@ -144,7 +144,7 @@ impl Poller for SelectPoller {
             }
             match tokens.get(fd as usize) {
                 Some(Some(WAKE)) => self.wake.drain(),
-                Some(&Some(token)) => events.push(Event { token, ready: told }),
+                Some(&Some(token)) => events.push(level::event(token, told)),
                 _ => {}
             }
         }

@@ -31,16 +31,19 @@ impl Limit {
     /// The timeout to wait with, so that the wait ends in time, or for nothing before it. The clock
     /// is not looked at if the timerfd sees to it already: even one that has expired meanwhile has
     /// still to say so.
+    #[inline]
     pub(super) fn timeout(&mut self, wait: Wait) -> io::Result<Option<Duration>> {
-        let deadline = match wait {
-            Wait::Not => return Ok(Some(Duration::ZERO)),
-            Wait::Forever => return Ok(None),
-            Wait::Until(deadline) => deadline,
-        };
-        if self.armed.is_some_and(|armed| armed <= deadline) {
-            return Ok(None);
+        match wait {
+            Wait::Not => Ok(Some(Duration::ZERO)),
+            Wait::Forever => Ok(None),
+            Wait::Until(deadline) if self.armed.is_some_and(|armed| armed <= deadline) => Ok(None),
+            Wait::Until(deadline) => self.arm(deadline),
         }
-        let left = wait.left().unwrap_or_default();
+    }
+
+    #[inline(never)]
+    fn arm(&mut self, deadline: Instant) -> io::Result<Option<Duration>> {
+        let left = Wait::Until(deadline).left().unwrap_or_default();
         if left.is_zero() {
             return Ok(Some(Duration::ZERO));
         }
