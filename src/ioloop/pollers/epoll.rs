@@ -63,26 +63,29 @@ pub(in crate::ioloop) fn ready(event: &Event) -> Ready {
     ready
 }
 
-/// How many events a wait tells at most.
-pub(super) struct Told(usize);
+/// mio's, waited for directly.
+pub(super) struct Selector {
+    poll: mio::Poll,
+    /// How many events a wait tells at most.
+    capacity: usize,
+}
 
-impl Told {
-    pub(super) fn with_capacity(capacity: usize) -> Self {
-        Self(capacity)
+impl Selector {
+    pub(super) fn new(poll: mio::Poll, capacity: usize) -> Self {
+        Self { poll, capacity }
     }
 
     /// Waits for as long as `timeout` says, in milliseconds rounded up.
     #[inline]
     pub(super) fn wait(
-        &mut self,
-        poll: &mut mio::Poll,
+        &self,
         timeout: Option<Duration>,
         events: &mut Vec<Event>,
     ) -> io::Result<()> {
-        events.reserve(self.0);
+        events.reserve(self.capacity);
         let timeout = timeout.map(timespec);
         let told = rustix::buffer::spare_capacity(events);
-        epoll::wait(poll.registry(), told, timeout.as_ref())?;
+        epoll::wait(self.poll.registry(), told, timeout.as_ref())?;
         Ok(())
     }
 }

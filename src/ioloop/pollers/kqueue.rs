@@ -3,6 +3,7 @@
 //! A kqueue watches by filters: one for reading and one for writing. Each is one event, and errors
 //! come with either; a descriptor watched for errors alone is not watched.
 
+use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
@@ -65,22 +66,22 @@ pub(in crate::ioloop) fn ready(event: &Event) -> Ready {
     event.ready
 }
 
-/// What a wait has told.
-pub(super) struct Told(mio::Events);
+/// mio's, waited for as mio does it.
+pub(super) struct Selector(RefCell<(mio::Poll, mio::Events)>);
 
-impl Told {
-    pub(super) fn with_capacity(capacity: usize) -> Self {
-        Self(mio::Events::with_capacity(capacity))
+impl Selector {
+    pub(super) fn new(poll: mio::Poll, capacity: usize) -> Self {
+        Self(RefCell::new((poll, mio::Events::with_capacity(capacity))))
     }
 
     pub(super) fn wait(
-        &mut self,
-        poll: &mut mio::Poll,
+        &self,
         timeout: Option<Duration>,
         events: &mut Vec<Event>,
     ) -> io::Result<()> {
-        poll.poll(&mut self.0, timeout)?;
-        events.extend(self.0.iter().map(|told| event(Token(told.token().0), conditions(told))));
+        let (poll, told) = &mut *self.0.borrow_mut();
+        poll.poll(told, timeout)?;
+        events.extend(told.iter().map(|told| event(Token(told.token().0), conditions(told))));
         Ok(())
     }
 }

@@ -1,7 +1,6 @@
 //! mio's selector and waker. mio itself is edge-triggered; descriptors are put on its selector
 //! directly, without the edge (see `level`).
 
-use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -16,16 +15,11 @@ const CAPACITY: usize = 1024;
 const LIMIT: Token = Token(WAKE.0 - 1);
 
 pub(in crate::ioloop) struct MioPoller {
-    /// Beside mio's own handle on the selector, which `poll` needs alone.
+    /// Beside the selector's own.
     registry: mio::Registry,
-    waiting: RefCell<Waiting>,
-    waker: Waker,
-}
-
-struct Waiting {
-    poll: mio::Poll,
-    told: level::Told,
+    selector: level::Selector,
     limit: Limit,
+    waker: Waker,
 }
 
 /// In an `Arc`, through which the loop and every waker share the eventfd: one that is closed
@@ -51,8 +45,7 @@ impl MioPoller {
         let waker =
             Arc::new(MioWaker(mio::Waker::new(poll.registry(), mio::Token(WAKE.0))?)).into();
         let registry = poll.registry().try_clone()?;
-        let told = level::Told::with_capacity(CAPACITY);
-        Ok(Self { registry, waiting: RefCell::new(Waiting { poll, told, limit }), waker })
+        Ok(Self { registry, selector: level::Selector::new(poll, CAPACITY), limit, waker })
     }
 }
 
@@ -80,17 +73,15 @@ impl Poller for MioPoller {
     }
 
     fn wait(&self, wait: Wait, events: &mut Vec<Event>) -> io::Result<()> {
-        let mut waiting = self.waiting.borrow_mut();
-        let Waiting { poll, told, limit } = &mut *waiting;
         loop {
-            let timeout = limit.timeout(wait)?;
-            match told.wait(poll, timeout, events) {
+            let timeout = self.limit.timeout(wait)?;
+            match self.selector.wait(timeout, events) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 other => break other?,
             }
         }
         if events.iter().any(|event| token(event) == LIMIT) {
-            limit.expired();
+            self.limit.expired();
         }
         Ok(())
     }

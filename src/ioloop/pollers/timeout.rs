@@ -15,10 +15,10 @@ impl Limit {
     }
 
     /// The timeout to wait with, so that the wait ends in time, or for nothing before it.
-    pub(super) fn timeout(&mut self, wait: Wait) -> io::Result<Option<Duration>> {
+    pub(super) fn timeout(&self, wait: Wait) -> io::Result<Option<Duration>> {
         Ok(wait.left())
     }
 
     /// No event comes of it.
-    pub(super) fn expired(&mut self) {}
+    pub(super) fn expired(&self) {}
 }

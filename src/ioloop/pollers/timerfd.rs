@@ -1,5 +1,6 @@
 //! Bounds a wait to the nanosecond: mio's own timeout is in milliseconds.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ use rustix::time::{
 pub(super) struct Limit {
     timerfd: OwnedFd,
     /// What it is set to, until it has expired and said so.
-    armed: Option<Instant>,
+    armed: Cell<Option<Instant>>,
 }
 
 impl Limit {
@@ -25,36 +26,38 @@ impl Limit {
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         let timerfd = timerfd_create(TimerfdClockId::Monotonic, flags)?;
         registry.register(&mut SourceFd(&timerfd.as_raw_fd()), token, Interest::READABLE)?;
-        Ok(Self { timerfd, armed: None })
+        Ok(Self { timerfd, armed: Cell::new(None) })
     }
 
     /// The timeout to wait with, so that the wait ends in time, or for nothing before it. The clock
     /// is not looked at if the timerfd sees to it already: even one that has expired meanwhile has
     /// still to say so.
     #[inline]
-    pub(super) fn timeout(&mut self, wait: Wait) -> io::Result<Option<Duration>> {
+    pub(super) fn timeout(&self, wait: Wait) -> io::Result<Option<Duration>> {
         match wait {
             Wait::Not => Ok(Some(Duration::ZERO)),
             Wait::Forever => Ok(None),
-            Wait::Until(deadline) if self.armed.is_some_and(|armed| armed <= deadline) => Ok(None),
+            Wait::Until(deadline) if self.armed.get().is_some_and(|armed| armed <= deadline) => {
+                Ok(None)
+            }
             Wait::Until(deadline) => self.arm(deadline),
         }
     }
 
     #[inline(never)]
-    fn arm(&mut self, deadline: Instant) -> io::Result<Option<Duration>> {
+    fn arm(&self, deadline: Instant) -> io::Result<Option<Duration>> {
         let left = Wait::Until(deadline).left().unwrap_or_default();
         if left.is_zero() {
             return Ok(Some(Duration::ZERO));
         }
         let value = Itimerspec { it_interval: timespec(Duration::ZERO), it_value: timespec(left) };
         timerfd_settime(&self.timerfd, TimerfdTimerFlags::empty(), &value)?;
-        self.armed = Some(deadline);
+        self.armed.set(Some(deadline));
         Ok(None)
     }
 
     /// The wait has told that it expired.
-    pub(super) fn expired(&mut self) {
-        self.armed = None;
+    pub(super) fn expired(&self) {
+        self.armed.set(None);
     }
 }
