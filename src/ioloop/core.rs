@@ -55,6 +55,9 @@ pub struct LoopCore {
     sessions: RefCell<Keyed<Rc<dyn LoopSession>>>,
     pub(super) batches: Batches,
     in_turn: Cell<bool>,
+    /// Whether there is more or less to do, or at another time, than at the last
+    /// [`set_unchanged`](Self::set_unchanged).
+    changed: Cell<bool>,
     detached: Cell<bool>,
     read_buffer: Cell<Option<Arc<[u8]>>>,
     /// Where TLS seals what is about to be written.
@@ -112,6 +115,7 @@ impl LoopCore {
             sessions: RefCell::default(),
             batches: Batches::default(),
             in_turn: Cell::new(false),
+            changed: Cell::new(false),
             detached: Cell::new(false),
             read_buffer: Cell::new(None),
             #[cfg(feature = "tls")]
@@ -135,6 +139,7 @@ impl LoopCore {
         if self.is_busy() {
             log::error!("a turn of the event loop was started from inside one of its callbacks");
             self.told.set(NOT_TOLD);
+            self.changed.set(true);
             self.batches.wake_after();
             return None;
         }
@@ -159,6 +164,7 @@ impl LoopCore {
         if self.detached.replace(true) {
             return;
         }
+        self.changed.set(true);
         self.told.set(NOT_TOLD);
         self.read_buffer.set(None);
         #[cfg(feature = "tls")]
@@ -221,6 +227,17 @@ impl LoopCore {
         self.is_pending()
     }
 
+    /// From here on, [`is_changed`](Self::is_changed) tells what comes.
+    pub(super) fn set_unchanged(&self) {
+        self.changed.set(false);
+    }
+
+    /// Whether a wait would have to be another one than before.
+    #[inline]
+    pub(super) fn is_changed(&self) -> bool {
+        self.changed.get() || !self.remote.is_empty()
+    }
+
     /// Whether there is something to do, for whoever is not told by the waker.
     pub(super) fn has_work(&self) -> bool {
         self.is_pending() || self.timers.borrow().has_due() || !self.remote.is_empty()
@@ -253,6 +270,7 @@ impl LoopCore {
         if self.is_detached() {
             return false;
         }
+        self.changed.set(true);
         let post: Post = Box::new(move |core| drop(core.call_user(callback)));
         let mut posted = self.posted.borrow_mut();
         posted.push_back(post);
@@ -271,6 +289,7 @@ impl LoopCore {
         if self.is_detached() {
             return (TimerId::NONE, false);
         }
+        self.changed.set(true);
         let at = self.nanos(deadline);
         let mut timers = self.timers.borrow_mut();
         let (id, place) = timers.insert(at, period);
@@ -282,6 +301,7 @@ impl LoopCore {
     /// the host's timer must be set to `deadline`.
     #[inline]
     pub(crate) fn reset_timer(&self, id: TimerId, deadline: Instant) -> (bool, bool) {
+        self.changed.set(true);
         let at = self.nanos(deadline);
         let pending = self.timers.borrow_mut().reset(id, at);
         (pending, pending && self.must_tell(at))
@@ -303,6 +323,7 @@ impl LoopCore {
     /// call.
     #[inline]
     pub(crate) fn remove_timer(&self, id: TimerId) -> (bool, Option<TimerCallback>, bool) {
+        self.changed.set(true);
         let mut timers = self.timers.borrow_mut();
         let (pending, callback) = timers.remove(id);
         let last = pending && timers.is_empty() && !self.in_turn.get();
@@ -426,6 +447,7 @@ impl LoopCore {
         if self.is_detached() {
             return false;
         }
+        self.changed.set(true);
         self.batches.mark_dirty(session)
     }
 

@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 
 use super::core::{LoopCore, Panics};
 use super::fds::Fds;
-use super::pollers::{Event, Poller, PollerKind, Token, Wait, ready, token};
+use super::pollers::{AnyPoller, Event, PollerKind, Token, Wait, ready, token};
 use crate::error::{Error, LoopError, Result};
 use crate::io_services::{FdHandler, FdKey, Interest, IoServices, Ready, after};
 
 pub(super) struct Inner {
     core: Rc<LoopCore>,
     pub(super) kind: PollerKind,
-    poller: Box<dyn Poller>,
+    poller: AnyPoller,
     fds: RefCell<Fds>,
     /// What the last wait has told. Borrowed while a turn is under way, and no turn runs inside of
     /// a turn.
@@ -34,7 +34,7 @@ pub(super) struct Inner {
 
 impl Inner {
     pub(super) fn new(kind: PollerKind) -> Result<Self> {
-        let poller = kind.open()?;
+        let poller = AnyPoller::open(kind)?;
         Ok(Self {
             core: LoopCore::with_panics(poller.waker(), Panics::Unwind),
             kind,
@@ -55,7 +55,7 @@ impl Inner {
             if self.core.is_detached() {
                 return Err(LoopError::Gone.into());
             }
-            self.turn(Wait::Forever)?;
+            self.turn(Wait::Forever, Waits::WhileNothingElseComes)?;
         }
         self.error.take().map_or(Ok(()), Err)
     }
@@ -68,7 +68,7 @@ impl Inner {
             Some(Duration::ZERO) => Wait::Not,
             Some(timeout) => Wait::Until(after(Instant::now(), timeout)),
         };
-        self.crank(|| Ok(self.turn(limit)?))
+        self.crank(|| Ok(self.turn(limit, Waits::Once)?))
     }
 
     /// A turn that does not look at descriptors. False as for `run_once`.
@@ -126,9 +126,10 @@ impl Inner {
 
     /// Whatever panics in here loses that call only. Posts, timers and sessions stay with the core;
     /// an event that was not handled comes again, since the pollers are level-triggered.
-    fn turn(&self, limit: Wait) -> io::Result<()> {
+    fn turn(&self, limit: Wait, waits: Waits) -> io::Result<()> {
         let core = &*self.core;
         let _batch = core.batch();
+        core.set_unchanged();
         let wait = match (limit, core.next_deadline()) {
             _ if core.is_pending() && core.is_pending_after_flush() => Wait::Not,
             (limit, None) | (limit @ Wait::Not, _) => limit,
@@ -136,10 +137,16 @@ impl Inner {
             (Wait::Forever, Some(next)) => Wait::Until(next),
         };
         let mut events = self.events.borrow_mut();
-        events.clear();
-        self.poller.wait(wait, &mut events)?;
-        for event in &*events {
-            self.dispatch(event);
+        loop {
+            events.clear();
+            let due = self.poller.wait(wait, &mut events)?;
+            for event in &*events {
+                self.dispatch(event);
+            }
+            let stopped = self.stop.load(Ordering::Relaxed);
+            if due || stopped || waits == Waits::Once || core.is_changed() {
+                break;
+            }
         }
         drop(events);
         core.run_posted();
@@ -154,11 +161,7 @@ impl Inner {
             None => return,
         };
         let told = ready(event);
-        let ready = if told.contains(Ready::ERROR) && !interest.is_empty() {
-            interest | Ready::ERROR
-        } else {
-            told & interest
-        };
+        let ready = if told.contains(Ready::ERROR) { failed(interest) } else { told & interest };
         if !ready.is_empty() {
             handler.on_ready(ready);
         }
@@ -258,6 +261,20 @@ impl IoServices for Inner {
         }
         self.stop();
     }
+}
+
+/// What is told of an error or a hang-up.
+#[cold]
+fn failed(interest: Interest) -> Ready {
+    if interest.is_empty() { Ready::NONE } else { interest | Ready::ERROR }
+}
+
+/// How often a turn waits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Waits {
+    Once,
+    /// If its handlers have left nothing to do but to wait for the same, then that is the next turn.
+    WhileNothingElseComes,
 }
 
 /// The loop runs, until this is dropped. A stop counts for one `start`, however that ends; that of

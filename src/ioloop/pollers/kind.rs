@@ -4,11 +4,6 @@ use std::env;
 use std::fmt;
 use std::str::FromStr;
 
-use super::Poller;
-use super::mio::MioPoller;
-use super::poll::PollPoller;
-use super::polling::PollingPoller;
-use super::select::SelectPoller;
 use crate::error::{ParametersError, Result};
 
 /// How an [`IOLoop`](crate::IOLoop) waits for descriptors (pika's pollers). All of them behave
@@ -53,15 +48,6 @@ impl PollerKind {
             Self::Poll => "poll",
             Self::Select => "select",
         }
-    }
-
-    pub(in crate::ioloop) fn open(self) -> Result<Box<dyn Poller>> {
-        Ok(match self {
-            Self::Mio => Box::new(MioPoller::new()?),
-            Self::Polling => Box::new(PollingPoller::new()?),
-            Self::Poll => Box::new(PollPoller::new()?),
-            Self::Select => Box::new(SelectPoller::new()?),
-        })
     }
 }
 

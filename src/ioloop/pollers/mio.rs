@@ -72,18 +72,20 @@ impl Poller for MioPoller {
         level::remove(&self.registry, fd, interest)
     }
 
-    fn wait(&self, wait: Wait, events: &mut Vec<Event>) -> io::Result<()> {
-        loop {
+    #[inline]
+    fn wait(&self, wait: Wait, events: &mut Vec<Event>) -> io::Result<bool> {
+        let timeout = loop {
             let timeout = self.limit.timeout(wait)?;
             match self.selector.wait(timeout, events) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => break other?,
+                other => break other.map(|()| timeout)?,
             }
-        }
-        if events.iter().any(|event| token(event) == LIMIT) {
+        };
+        let expired = events.iter().any(|event| token(event) == LIMIT);
+        if expired {
             self.limit.expired();
         }
-        Ok(())
+        Ok(expired || timeout.is_some())
     }
 
     fn poll_fd(&self) -> Option<BorrowedFd<'_>> {

@@ -3,6 +3,7 @@
 //! All are level-triggered: what a handler left unread is told again. A hang-up or an error is told
 //! as [`Ready::ERROR`], and belongs to what the descriptor is watched for; the loop adds that.
 
+mod any;
 mod kind;
 mod mio;
 mod poll;
@@ -25,6 +26,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::Timespec;
 
+pub(super) use self::any::AnyPoller;
 pub use self::kind::PollerKind;
 pub(super) use self::level::{Event, ready, token};
 #[cfg(feature = "libevent")]
@@ -61,8 +63,9 @@ pub(super) trait Poller {
     fn remove(&self, fd: BorrowedFd<'_>, interest: Interest) -> io::Result<()>;
 
     /// Waits for events or a wake, and puts the events into `events`, which is empty: those of the
-    /// poller's own tokens may be among them. It may return early with none.
-    fn wait(&self, wait: Wait, events: &mut Vec<Event>) -> io::Result<()>;
+    /// poller's own tokens may be among them. It may return early with none. False: the time that
+    /// `wait` names has not come.
+    fn wait(&self, wait: Wait, events: &mut Vec<Event>) -> io::Result<bool>;
 
     /// A descriptor that is readable when a wait would give something, deadlines apart.
     fn poll_fd(&self) -> Option<BorrowedFd<'_>>;

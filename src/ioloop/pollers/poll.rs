@@ -95,7 +95,7 @@ impl Poller for PollPoller {
         Ok(())
     }
 
-    fn wait(&self, wait: Wait, events: &mut Vec<Event>) -> io::Result<()> {
+    fn wait(&self, wait: Wait, events: &mut Vec<Event>) -> io::Result<bool> {
         let mut watched = self.watched.borrow_mut();
         let Watched { fds, tokens, places: _ } = &mut *watched;
         let mut ready = loop {
@@ -119,7 +119,7 @@ impl Poller for PollPoller {
                 events.push(level::event(token, as_ready(told)));
             }
         }
-        Ok(())
+        Ok(wait != Wait::Forever)
     }
 
     fn poll_fd(&self) -> Option<BorrowedFd<'_>> {

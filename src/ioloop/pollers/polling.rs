@@ -69,7 +69,7 @@ impl Poller for PollingPoller {
         self.poller.0.delete(fd)
     }
 
-    fn wait(&self, wait: Wait, events: &mut Vec<Event>) -> io::Result<()> {
+    fn wait(&self, wait: Wait, events: &mut Vec<Event>) -> io::Result<bool> {
         let mut told = self.events.borrow_mut();
         told.clear();
         // A signal does not end it: it goes on until the same deadline.
@@ -90,7 +90,7 @@ impl Poller for PollingPoller {
             }
             events.push(level::event(Token(event.key), ready));
         }
-        Ok(())
+        Ok(wait != Wait::Forever)
     }
 
     fn poll_fd(&self) -> Option<BorrowedFd<'_>> {

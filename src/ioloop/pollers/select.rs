@@ -113,7 +113,7 @@ impl Poller for SelectPoller {
         Ok(())
     }
 
-    fn wait(&self, wait: Wait, events: &mut Vec<Event>) -> io::Result<()> {
+    fn wait(&self, wait: Wait, events: &mut Vec<Event>) -> io::Result<bool> {
         let mut watched = self.watched.borrow_mut();
         let Watched { tokens, read, write, ready } = &mut *watched;
         loop {
@@ -148,7 +148,7 @@ impl Poller for SelectPoller {
                 _ => {}
             }
         }
-        Ok(())
+        Ok(wait != Wait::Forever)
     }
 
     fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
