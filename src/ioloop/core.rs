@@ -227,9 +227,10 @@ impl LoopCore {
         self.is_pending()
     }
 
-    /// From here on, [`is_changed`](Self::is_changed) tells what comes.
+    /// From here on, [`is_changed`](Self::is_changed) tells what comes. What a panic has left of the
+    /// timers that were due has not come to its deadline again, but is to be run.
     pub(super) fn set_unchanged(&self) {
-        self.changed.set(false);
+        self.changed.set(self.timers.borrow().has_due());
     }
 
     /// Whether a wait would have to be another one than before.
