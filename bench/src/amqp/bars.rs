@@ -4,7 +4,14 @@ use super::run::{Row, Run, Section};
 use super::who::{HAYPILE, Kind, RABBITMQ_C, RAW};
 use crate::bars::tell;
 
+/// Those that have a bar.
+const BENCHES: [&str; 7] =
+    ["publish", "confirm", "consume", "consume_ack", "rpc", "publish_64k", "consume_64k"];
+
 pub fn print(run: &Run) {
+    if BENCHES.iter().all(|bench| run.section(bench).is_none()) {
+        return;
+    }
     println!("\nThe project's bars, by this run:");
     let bars = Bars(run);
     if run.is_real {

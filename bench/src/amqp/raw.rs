@@ -18,7 +18,7 @@ use crate::outcome::{Outcome, Samples, Timing};
 const FRAME_MAX: u32 = 131_072;
 const CHANNEL: u16 = 1;
 
-/// Written at once.
+/// Written at once, and read at most.
 const CHUNK: usize = 256 * 1024;
 
 pub fn run(work: &Work) -> Result<Option<Outcome>> {
@@ -46,7 +46,7 @@ impl Raw {
         let at = Endpoint::parse(&work.url)?;
         let stream = TcpStream::connect((at.host.as_str(), at.port))?;
         stream.set_nodelay(true)?;
-        let mut raw = Self { stream, buffer: vec![0; 1024 * 1024], received: 0 };
+        let mut raw = Self { stream, buffer: vec![0; CHUNK], received: 0 };
         raw.stream.write_all(&PROTOCOL_HEADER)?;
         raw.expect("connection.start")?;
         let response = LongStr::from(format!("\0{}\0{}", at.user, at.password));
