@@ -379,6 +379,21 @@ pub enum ParametersError {
         /// What is wrong with the value.
         reason: String,
     },
+    /// A [kind of connection](crate::ConnectionKind) that has no loop but that of the program.
+    #[error("{kind} connections are made on the services of the loop that they run on")]
+    KindNeedsServices {
+        /// Its name.
+        kind: &'static str,
+    },
+    /// A [kind of connection](crate::ConnectionKind) that this build does not have.
+    #[error("{kind} connections are not compiled in: the feature {kind:?} of haypile is off")]
+    KindNotCompiledIn {
+        /// Its name, which is that of its feature.
+        kind: &'static str,
+    },
+    /// No [kind of connection](crate::ConnectionKind) has that name.
+    #[error("there is no kind of connection {0:?}")]
+    UnknownKind(String),
     /// The URL cannot be read. The text never holds the password.
     #[error("cannot read the AMQP URL: {0}")]
     Url(String),

@@ -46,7 +46,7 @@
 //!   a stream               on IoServices: watch this descriptor, call me then
 //!        │                                              ▲
 //!        ▼                                              │
-//!   the loop               IOLoop, or tokio, or one that you adapt
+//!   the loop               IOLoop, or tokio, async-io, calloop, or one that you adapt
 //! ```
 //!
 //! - **One thread.** A loop and everything on it stay on their thread, which the compiler checks.
@@ -79,6 +79,8 @@
 //!
 //! - `tls`, on by default: `amqps`, by rustls with ring. Nothing of it is in a connection without.
 //! - `tokio`: `TokioConnection`, on a `LocalSet`.
+//! - `async-io`: `AsyncIoConnection`, on whatever executor runs its driver.
+//! - `calloop`: `CalloopConnection`.
 //! - `libuv`, `glib`, and one of `libev` and `libevent`: `LibuvConnection`, `GlibConnection`,
 //!   `LibevConnection`, `LibeventConnection`, linked to the library of the system, as the loop that
 //!   they join is. libev exports functions of libevent's names: no program can have both.

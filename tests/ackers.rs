@@ -221,7 +221,7 @@ fn a_later_channel_of_the_number_gets_no_stale_answer<H: Host>() {
     let seen = Log::default();
     let log = seen.clone();
     on_channel(&host, broker(), move |channel| {
-        let queue = format!("stale-{}-{}", std::process::id(), H::UNWINDS);
+        let queue = format!("stale-{}-{}", std::process::id(), H::NAME);
         let again = queue.clone();
         let stale: Rc<RefCell<Option<Acker>>> = Rc::default();
         let kept = Rc::clone(&stale);
@@ -268,7 +268,7 @@ fn what_workers_have_when_the_connection_dies_is_delivered_again<H: Host>() {
         String::from_utf8_lossy(body).into_owned()
     }
 
-    let queue = format!("dying-{}-{}", std::process::id(), H::UNWINDS);
+    let queue = format!("dying-{}-{}", std::process::id(), H::NAME);
     let all: Bodies = (0..MESSAGES).map(|number| format!("{number:03}")).collect();
     let forward = Arc::new(Forward::to(&broker()));
     let through = forward.parameters(broker());

@@ -320,7 +320,7 @@ fn requests_complete_in_their_order<H: Host>() {
     let log = Log::default();
     let lines = log.clone();
     on_channel::<H>(move |channel| {
-        let name = format!("haypile-order-{}-{}", std::process::id(), H::UNWINDS);
+        let name = format!("haypile-order-{}-{}", std::process::id(), H::NAME);
         for round in 0..20 {
             let queue = format!("{name}-{round}");
             let note = |what: &str| {
@@ -358,7 +358,7 @@ fn requests_complete_in_their_order<H: Host>() {
 
 fn bound_exchanges_pass_messages_on_until_they_are_unbound<H: Host>() {
     let names =
-        ["from", "to"].map(|part| format!("haypile-{part}-{}-{}", std::process::id(), H::UNWINDS));
+        ["from", "to"].map(|part| format!("haypile-{part}-{}-{}", std::process::id(), H::NAME));
     on_channel::<H>(move |channel| {
         let [from, to] = names;
         for name in [&from, &to] {

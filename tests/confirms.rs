@@ -71,7 +71,7 @@ fn confirming(channel: &Channel) -> Outcomes {
 }
 
 fn name<H: Host>(topic: &str) -> String {
-    format!("haypile-confirms-{topic}-{}-{}", std::process::id(), H::UNWINDS)
+    format!("haypile-confirms-{topic}-{}-{}", std::process::id(), H::NAME)
 }
 
 fn declare(channel: &Channel, queue: &str, arguments: FieldTable<'_>) {

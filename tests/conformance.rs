@@ -16,6 +16,10 @@ fn main() -> ExitCode {
         .host("polling", || Select::over(PollerKind::Polling))
         .host("poll", || Select::over(PollerKind::Poll))
         .host("select", || Select::over(PollerKind::Select));
+    #[cfg(feature = "async-io")]
+    let suite = suite.host("async-io", <hosts::AsyncIo as hosts::Host>::new);
+    #[cfg(feature = "calloop")]
+    let suite = suite.host("calloop", <hosts::Calloop as hosts::Host>::new);
     #[cfg(feature = "tokio")]
     let suite = suite.host("tokio", <hosts::Tokio as hosts::Host>::new);
     #[cfg(feature = "glib")]

@@ -300,7 +300,7 @@ fn a_consumer_whose_queue_is_deleted_is_told<H: Host>() {
 fn a_published_message_does_not_overtake_a_declare<H: Host>() {
     let host = H::new();
     let ended = on_channel(&host, |channel| {
-        let queue = format!("haypile-order-{}-{}", std::process::id(), H::UNWINDS);
+        let queue = format!("haypile-order-{}-{}", std::process::id(), H::NAME);
         // The first declare is on the wire, the second waits, and with it what is published to the
         // queue that it makes. Sent at once, the message would be lost.
         with_queue(channel, |_, _| ());

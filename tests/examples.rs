@@ -4,13 +4,21 @@ use std::io::{BufRead, BufReader, Lines, Write};
 use std::net::TcpStream;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
+const FEATURES: [(&str, bool); 3] = [
+    ("async-io", cfg!(feature = "async-io")),
+    ("calloop", cfg!(feature = "calloop")),
+    ("tokio", cfg!(feature = "tokio")),
+];
+
 /// The command that runs an example, which becomes the example's process.
 fn command(example: &str) -> Command {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["run", "--quiet", "--example", example]);
-    if cfg!(feature = "tokio") {
-        // The features that the examples have just been built with.
-        cargo.args(["--features", "tokio"]);
+    // The features that the examples have just been built with.
+    for (feature, is_on) in FEATURES {
+        if is_on {
+            cargo.args(["--features", feature]);
+        }
     }
     cargo.arg("--");
     cargo
@@ -23,8 +31,12 @@ fn needs_broker() {
 
 /// Runs an example against the broker; gives the lines that it printed.
 fn run(example: &str) -> Vec<String> {
+    run_with(example, &[])
+}
+
+fn run_with(example: &str, arguments: &[&str]) -> Vec<String> {
     needs_broker();
-    let output = command(example).output().expect("cargo runs");
+    let output = command(example).args(arguments).output().expect("cargo runs");
     let printed = String::from_utf8(output.stdout).expect("text");
     let complaints = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{example}: {}\n{printed}{complaints}", output.status);
@@ -97,6 +109,44 @@ fn hello_publishes_and_consumes_ten_messages_and_closes() {
     let expected: Vec<_> =
         ["connected", "published 10"].map(str::to_owned).into_iter().chain(received).collect();
     assert_eq!(others, expected);
+}
+
+/// The program that there is for each loop.
+#[allow(dead_code, reason = "perhaps no such loop is compiled in")]
+fn publishes_by_the_timer_of_its_loop(example: &str) {
+    let lines = run_with(example, &["20"]);
+    let received = (1..=10).map(|number| format!("received message {number}"));
+    let end = "connection closed by this client: (200) bye".to_owned();
+    let expected: Vec<_> =
+        ["connected".to_owned()].into_iter().chain(received).chain([end]).collect();
+    assert_eq!(lines, expected);
+}
+
+#[cfg(feature = "async-io")]
+#[test]
+fn async_io_publishes_by_its_timer() {
+    publishes_by_the_timer_of_its_loop("async_io");
+}
+
+#[cfg(feature = "calloop")]
+#[test]
+fn calloop_publishes_by_its_timer() {
+    publishes_by_the_timer_of_its_loop("calloop");
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn tokio_publishes_by_its_timer() {
+    publishes_by_the_timer_of_its_loop("tokio");
+}
+
+#[cfg(feature = "calloop")]
+#[test]
+fn calloop_host_consumes_all_that_a_thread_reads() {
+    let lines = run("calloop_host");
+    assert_eq!(lines.iter().filter(|line| *line == "all is read").count(), 1, "{lines:?}");
+    let end = ["20 of 20 consumed", "connection closed by this client: (200) bye"];
+    assert_eq!(lines[lines.len() - 2..], end);
 }
 
 #[test]

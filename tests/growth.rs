@@ -162,5 +162,8 @@ fn connections_leave_nothing<H: Host>() {
         }
     }
     peer.join();
-    growth.assert_none();
+    // What is freed elsewhere is not counted here.
+    if !H::FREES_ELSEWHERE {
+        growth.assert_none();
+    }
 }

@@ -54,7 +54,7 @@ fn outage<H: Host, R>(
 fn a_broker_that_is_killed_amid_confirmed_publishes<H: Host>() {
     const MESSAGES: usize = 100_000;
     const KILLED_AT: usize = 20_000;
-    let queue = format!("haypile-outage-{}-{}", std::process::id(), H::UNWINDS);
+    let queue = format!("haypile-outage-{}-{}", std::process::id(), H::NAME);
     let fates = Rc::new(RefCell::new(vec![None; MESSAGES]));
 
     let (name, told) = (queue.clone(), Rc::clone(&fates));

@@ -103,7 +103,7 @@ fn a_passive_declare_of_an_unknown_queue<H: Host>() {
 
 fn a_declare_that_differs<H: Host>() {
     let lines = ended::<H>(|channel, log| {
-        let queue = format!("haypile-differs-{}-{}", std::process::id(), H::UNWINDS);
+        let queue = format!("haypile-differs-{}-{}", std::process::id(), H::NAME);
         let first =
             queue::Declare { queue: queue.as_str().into(), exclusive: true, ..Default::default() };
         let differs = queue::Declare { auto_delete: true, ..first.clone() };

@@ -4,6 +4,7 @@ use std::ops::Deref;
 
 use crate::connection::Connection;
 use crate::io_services::Services;
+use crate::ioloop::LoopHandle;
 
 /// A connection on some loop, whichever it is (pika's `BaseConnection`).
 ///
@@ -30,11 +31,16 @@ use crate::io_services::Services;
 pub trait BaseConnection: Deref<Target = Connection> {
     /// The services of the loop that drives it: timers, callbacks, the door for other threads.
     fn services(&self) -> &Services;
+
+    /// The crate's own loop, if that drives it (pika's `ioloop`).
+    fn ioloop(&self) -> Option<&LoopHandle> {
+        None
+    }
 }
 
 /// What makes a struct with the fields `connection` and `services` a connection like the others.
 macro_rules! adapter_connection {
-    ($Connection:ident) => {
+    ($Connection:ident $(, $ioloop:ident)?) => {
         impl std::ops::Deref for $Connection {
             type Target = crate::Connection;
 
@@ -47,6 +53,11 @@ macro_rules! adapter_connection {
             fn services(&self) -> &crate::Services {
                 &self.services
             }
+            $(
+                fn ioloop(&self) -> Option<&crate::LoopHandle> {
+                    Some(&self.$ioloop)
+                }
+            )?
         }
 
         impl std::fmt::Debug for $Connection {
@@ -58,7 +69,6 @@ macro_rules! adapter_connection {
 }
 
 /// Declares the connection type of a loop that is not the crate's own.
-#[allow(unused_macros, reason = "perhaps no such loop is compiled in")]
 macro_rules! foreign_connection {
     ($(#[$doc:meta])* pub struct $Connection:ident;) => {
         $(#[$doc])*

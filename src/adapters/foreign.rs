@@ -186,6 +186,18 @@ impl<H: Host> Drop for Foreign<H> {
     }
 }
 
+/// What the loop has of the services. When it goes, nothing of them works any more, and nothing is
+/// watched: whoever holds them still holds no descriptor.
+pub(super) struct OfLoop<H: Host>(pub(super) Weak<Foreign<H>>);
+
+impl<H: Host> Drop for OfLoop<H> {
+    fn drop(&mut self) {
+        if let Some(services) = self.0.upgrade() {
+            services.end();
+        }
+    }
+}
+
 /// A handler, as what has its descriptor.
 #[derive(Clone)]
 pub(super) struct Held(pub(super) Rc<dyn FdHandler>);

@@ -2,11 +2,27 @@
 
 #[macro_use]
 mod base_connection;
+#[cfg(feature = "async-io")]
+mod async_io_connection;
 #[cfg(any(feature = "glib", feature = "libev", feature = "libevent", feature = "libuv"))]
 mod c_loop;
+#[cfg(feature = "calloop")]
+mod calloop_connection;
+mod create_connection;
+#[cfg(any(feature = "async-io", feature = "tokio"))]
+mod driver;
 #[cfg(any(feature = "glib", feature = "libev", feature = "libevent", feature = "libuv"))]
 mod ffi;
-#[cfg(any(feature = "glib", feature = "libev", feature = "libevent", feature = "libuv"))]
+#[cfg(any(
+    feature = "async-io",
+    feature = "calloop",
+    feature = "glib",
+    feature = "libev",
+    feature = "libevent",
+    feature = "libuv",
+    feature = "tokio",
+))]
+#[allow(dead_code, reason = "each adapter uses a part of it")]
 mod foreign;
 #[cfg(feature = "glib")]
 mod glib_connection;
@@ -20,7 +36,12 @@ mod select_connection;
 #[cfg(feature = "tokio")]
 mod tokio_connection;
 
+#[cfg(feature = "async-io")]
+pub use async_io_connection::{AsyncIoConnection, AsyncIoDriver, AsyncIoServices};
 pub use base_connection::BaseConnection;
+#[cfg(feature = "calloop")]
+pub use calloop_connection::{CalloopConnection, CalloopServices};
+pub use create_connection::{ConnectionKind, ServicesConnection, create_connection};
 #[cfg(any(feature = "glib", feature = "libev", feature = "libevent", feature = "libuv"))]
 pub use ffi::native;
 #[cfg(feature = "glib")]

@@ -67,4 +67,4 @@ impl SelectConnection {
     }
 }
 
-adapter_connection!(SelectConnection);
+adapter_connection!(SelectConnection, ioloop);

@@ -1,23 +1,21 @@
 //! A connection on tokio: a `LocalSet`, or a local runtime, of one thread.
 
-use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
+use std::cell::Cell;
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
-use std::rc::{Rc, Weak};
+use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use slab::Slab;
 use tokio::io::unix::AsyncFd;
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
-use tokio::time::timeout_at;
+use tokio::time::{Sleep, sleep_until};
 
+use super::driver::{Driver, Reactor, Woken};
+use super::foreign::{Foreign, Held, Host};
 use crate::connection::{ConnectionCallbacks, ConnectionWorkflow};
-use crate::io_services::{FdHandler, FdKey, Interest, IoServices, Ready, Services};
-use crate::ioloop::LoopCore;
+use crate::io_services::{Interest, Ready, Services};
 
 foreign_connection! {
     /// A connection driven by tokio.
@@ -55,20 +53,13 @@ impl TokioConnection {
     }
 }
 
-/// [`IoServices`] over tokio: a task for each descriptor, and one for timers and callbacks.
+/// [`IoServices`](crate::IoServices) over tokio: one task for all descriptors, timers and callbacks.
 ///
 /// They live as long as somebody holds them or a connection runs on them, and no longer than the
 /// `LocalSet`.
 pub struct TokioServices {
-    me: Weak<Self>,
-    core: Rc<LoopCore>,
-    turn: Arc<Turn>,
-    fds: RefCell<Slab<Rc<Watch>>>,
-    /// Those whose tasks are to be spawned, which only the `LocalSet` can.
-    added: RefCell<Vec<Rc<Watch>>>,
+    woken: Arc<Woken>,
     runtime: Handle,
-    /// Itself, while a connection needs it.
-    anchor: Cell<Option<Rc<Self>>>,
 }
 
 impl TokioServices {
@@ -77,64 +68,40 @@ impl TokioServices {
     /// # Panics
     /// Outside of one, as tokio's `spawn_local` does.
     pub fn attach() -> Services {
-        let turn = Arc::new(Turn(Notify::new()));
-        let services = Rc::new_cyclic(|me| Self {
-            me: Weak::clone(me),
-            core: LoopCore::new(Waker::from(Arc::clone(&turn))),
-            turn: Arc::clone(&turn),
-            fds: RefCell::default(),
-            added: RefCell::default(),
-            runtime: Handle::current(),
-            anchor: Cell::new(None),
-        });
-        let host = Host(Rc::downgrade(&services));
+        let (services, mut driver) =
+            Driver::new(|woken| Self { woken, runtime: Handle::current() });
         tokio::task::spawn_local(async move {
-            while let Some(services) = host.0.upgrade() {
-                let deadline = services.core.turn();
-                for watch in services.added.take() {
-                    tokio::task::spawn_local(poll_fn(move |context| watch.poll(context)));
-                }
-                drop(services);
-                // Also when there is more to do: the descriptors have their turn.
+            while (&mut driver).await {
+                // Also the program's main future, which a wake from elsewhere would not let run.
                 tokio::task::yield_now().await;
-                match deadline {
-                    Some(at) => drop(timeout_at(at.into(), turn.0.notified()).await),
-                    None => turn.0.notified().await,
-                }
             }
         });
-        Services::from(services as Rc<dyn IoServices>)
+        services.into_services()
     }
 }
 
-impl IoServices for TokioServices {
-    fn add_fd(&self, interest: Interest, handler: Rc<dyn FdHandler>) -> io::Result<FdKey> {
-        // The loop may not be running.
+impl Host for TokioServices {
+    type Fd = Rc<Watch>;
+
+    fn watch(&self, key: usize, interest: Interest, handler: Held) -> io::Result<Rc<Watch>> {
         let _runtime = self.runtime.enter();
         // SAFETY: by its contract a handler owns its descriptor, and always gives the same one;
         // `Held` keeps the handler.
         #[allow(unsafe_code)]
-        let fd = unsafe { AsyncFd::register(Held(handler)) }?;
-        let fd = RefCell::new(Some(Rc::new(fd)));
-        let watch = Rc::new(Watch { fd, interest: Cell::new(interest), task: Cell::default() });
-        self.added.borrow_mut().push(Rc::clone(&watch));
-        self.defer();
-        Ok(FdKey(self.fds.borrow_mut().insert(watch)))
+        let io = unsafe { AsyncFd::register(handler) }?;
+        let watch = Watch { io, interest: Cell::new(interest), waker: self.woken.waker(key) };
+        watch.wait();
+        Ok(Rc::new(watch))
     }
 
-    fn modify_fd(&self, key: FdKey, interest: Interest) -> io::Result<()> {
-        let watch = self.fds.borrow().get(key.0).cloned().ok_or(io::ErrorKind::NotFound)?;
+    fn change(&self, watch: &Rc<Watch>, interest: Interest) -> io::Result<()> {
         watch.interest.set(interest);
-        watch.wake();
+        watch.wait();
         Ok(())
     }
 
-    fn remove_fd(&self, key: FdKey) {
-        let watch = self.fds.borrow_mut().try_remove(key.0);
-        if let Some(watch) = watch {
-            drop(watch.fd.take());
-            watch.wake();
-        }
+    fn unwatch(&self, watch: Rc<Watch>) {
+        drop(watch);
     }
 
     fn set_timer(&self, _: Option<Instant>) {
@@ -142,68 +109,45 @@ impl IoServices for TokioServices {
     }
 
     fn defer(&self) {
-        self.turn.0.notify_one();
+        self.woken.turn();
     }
 
-    fn core(&self) -> &Rc<LoopCore> {
-        &self.core
-    }
-
-    fn keep_alive(&self, needed: bool) {
-        drop(self.anchor.replace(self.me.upgrade().filter(|_| needed)));
+    fn leave(&self) {
+        self.woken.turn(); // for the driver to end
     }
 }
 
-impl Drop for TokioServices {
-    fn drop(&mut self) {
-        self.core.detach();
-        self.turn.0.notify_one();
+impl Reactor for TokioServices {
+    type Timer = Pin<Box<Sleep>>;
+
+    fn timer(deadline: Instant) -> Self::Timer {
+        Box::pin(sleep_until(deadline.into()))
     }
-}
 
-/// What the task for timers and callbacks has of the services; it goes with the `LocalSet`.
-struct Host(Weak<TokioServices>);
+    fn woken(&self) -> &Arc<Woken> {
+        &self.woken
+    }
 
-impl Drop for Host {
-    fn drop(&mut self) {
-        if let Some(services) = self.0.upgrade() {
-            services.core.detach();
-            services.keep_alive(false);
-            // Whoever holds the services still does not hold what was watched.
-            drop((services.fds.take(), services.added.take()));
+    fn dispatch(services: &Foreign<Self>, key: usize) {
+        if let Some(watch) = services.look(key, |watch, _| Rc::clone(watch)) {
+            watch.dispatch();
         }
     }
 }
 
-/// Wakes the task for timers and callbacks.
-struct Turn(Notify);
-
-impl Wake for Turn {
-    fn wake(self: Arc<Self>) {
-        self.0.notify_one();
-    }
-}
-
-/// A descriptor and its task.
-struct Watch {
-    /// `None` once it is removed.
-    fd: RefCell<Option<Rc<AsyncFd<Held>>>>,
+/// A descriptor. The runtime tells of an edge, and takes it as ready until it is told otherwise.
+pub(super) struct Watch {
+    io: AsyncFd<Held>,
     interest: Cell<Interest>,
-    task: Cell<Option<Waker>>,
+    waker: Waker,
 }
 
 impl Watch {
-    fn wake(&self) {
-        self.task.take().into_iter().for_each(Waker::wake);
-    }
-
-    /// Calls the handler at most once, then lets the other tasks run.
-    fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
-        let Some(fd) = self.fd.borrow().clone() else { return Poll::Ready(()) };
-        self.task.set(Some(context.waker().clone()));
+    fn dispatch(&self) {
+        let context = &mut Context::from_waker(&self.waker);
         let interest = self.interest.get();
-        let read = interest.contains(Ready::READ).then(|| fd.poll_read_ready(context));
-        let write = interest.contains(Ready::WRITE).then(|| fd.poll_write_ready(context));
+        let read = interest.contains(Ready::READ).then(|| self.io.poll_read_ready(context));
+        let write = interest.contains(Ready::WRITE).then(|| self.io.poll_write_ready(context));
         // An error here means that the runtime is shutting down.
         let (mut read, mut write) = (read.and_then(at_once), write.and_then(at_once));
         let hung_up = write.as_ref().is_some_and(|write| write.ready().is_write_closed());
@@ -211,17 +155,27 @@ impl Watch {
         let writable = write.as_ref().map_or(Ready::NONE, |_| Ready::WRITE);
         let ready = if hung_up { interest | Ready::ERROR } else { readable | writable };
         if ready.is_empty() {
-            return Poll::Pending;
+            return;
         }
-        let blocked = Rc::clone(&fd.get_ref().0).on_ready(ready);
+        let blocked = Rc::clone(&self.io.get_ref().0).on_ready(ready);
         if let Some(read) = read.as_mut().filter(|_| blocked.contains(Ready::READ)) {
             read.clear_ready_matching(tokio::io::Ready::READABLE);
         }
         if let Some(write) = write.as_mut().filter(|_| blocked.contains(Ready::WRITE)) {
             write.clear_ready_matching(tokio::io::Ready::WRITABLE);
         }
-        context.waker().wake_by_ref();
-        Poll::Pending
+        self.wait();
+    }
+
+    /// Has the driver woken when it is ready.
+    fn wait(&self) {
+        let context = &mut Context::from_waker(&self.waker);
+        let interest = self.interest.get();
+        let read = interest.contains(Ready::READ) && self.io.poll_read_ready(context).is_ready();
+        let write = interest.contains(Ready::WRITE) && self.io.poll_write_ready(context).is_ready();
+        if read || write {
+            self.waker.wake_by_ref();
+        }
     }
 }
 
@@ -229,14 +183,5 @@ fn at_once<T>(polled: Poll<io::Result<T>>) -> Option<T> {
     match polled {
         Poll::Ready(result) => result.ok(),
         Poll::Pending => None,
-    }
-}
-
-/// A handler as tokio wants it.
-struct Held(Rc<dyn FdHandler>);
-
-impl AsRawFd for Held {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_fd().as_raw_fd()
     }
 }

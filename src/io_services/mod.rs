@@ -62,8 +62,8 @@ pub trait FdHandler: AsFd {
 /// Everything here is for the loop's thread.
 pub trait IoServices: Any {
     /// Watches the handler's descriptor for `interest`, and keeps the handler until
-    /// [`remove_fd`](Self::remove_fd). A hang-up or error is told as [`Ready::ERROR`] together with
-    /// the whole interest.
+    /// [`remove_fd`](Self::remove_fd). At a hang-up or error the whole interest is told as ready, and
+    /// [`Ready::ERROR`] with it if the host knows the difference.
     ///
     /// # Errors
     /// What the host or its system says. The handler has been dropped, and nothing is watched.
@@ -84,7 +84,7 @@ pub trait IoServices: Any {
     fn remove_fd(&self, key: FdKey);
 
     /// Sets the one timer: `turn` is to be called at `deadline`, never before it; `None` means not
-    /// at all. It replaces what was set.
+    /// at all. It replaces what was set. It is not called from inside a turn, which gives what to set.
     fn set_timer(&self, deadline: Option<Instant>);
 
     /// Has `turn` called before the host next waits, and not from inside this call.

@@ -80,6 +80,8 @@ impl super::ConformanceHost for Glib {
 }
 
 impl super::Host for Glib {
+    const NAME: &'static str = "glib";
+
     fn new() -> Self {
         let context = Context::new();
         // SAFETY: a context that is iterated on this thread.

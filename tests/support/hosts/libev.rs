@@ -123,6 +123,8 @@ extern "C" fn on_limit(ev: *mut ev_loop, _: *mut ev_timer, _: c_int) {
 }
 
 impl super::Host for Libev {
+    const NAME: &'static str = "libev";
+
     fn new() -> Self {
         let ev = Loop::new();
         // SAFETY: a loop that runs on this thread.

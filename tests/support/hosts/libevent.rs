@@ -121,6 +121,8 @@ extern "C" fn on_limit(_: c_int, _: c_short, base: *mut c_void) {
 }
 
 impl super::Host for Libevent {
+    const NAME: &'static str = "libevent";
+
     fn new() -> Self {
         let base = Loop::new();
         // SAFETY: the loop outlives the services: they are detached when this is dropped.

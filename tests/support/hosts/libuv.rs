@@ -111,6 +111,8 @@ impl super::ConformanceHost for Libuv {
 }
 
 impl super::Host for Libuv {
+    const NAME: &'static str = "libuv";
+
     fn new() -> Self {
         let uv_loop = Loop::new();
         let end = Box::new(End { uv_loop: uv_loop.ptr(), nobody_stopped: Cell::new(false) });

@@ -1,5 +1,9 @@
 //! Every loop that a scenario runs on, a file each. The conformance suite runs on the same.
 
+#[cfg(feature = "async-io")]
+mod async_io;
+#[cfg(feature = "calloop")]
+mod calloop;
 #[cfg(feature = "glib")]
 pub mod glib;
 #[cfg(feature = "libev")]
@@ -16,6 +20,10 @@ use std::time::Duration;
 
 use haypile::{BaseConnection, ConnectionCallbacks, ConnectionWorkflow};
 
+#[cfg(feature = "async-io")]
+pub use async_io::AsyncIo;
+#[cfg(feature = "calloop")]
+pub use calloop::Calloop;
 #[cfg(feature = "glib")]
 pub use glib::Glib;
 pub use haypile::conformance::Host as ConformanceHost;
@@ -34,6 +42,9 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// A loop to run scenarios on. One that nobody stops panics in the end.
 pub trait Host: ConformanceHost + Sized {
+    /// For names on the broker that no other loop's test has.
+    const NAME: &'static str;
+
     fn new() -> Self;
 
     /// Starts to connect.
@@ -50,6 +61,12 @@ pub trait Host: ConformanceHost + Sized {
 
     /// Whether a panic of a callback comes out of `run`.
     const UNWINDS: bool;
+
+    /// How often the loop itself allocates for each time that it tells of a descriptor, at most.
+    const ALLOCATES: u64 = 0;
+
+    /// Whether the loop has a thread of its own that may free what this one has allocated.
+    const FREES_ELSEWHERE: bool = false;
 }
 
 /// Makes a test of each scenario on each loop.
@@ -57,6 +74,14 @@ macro_rules! every_host {
     ($($scenario:ident),* $(,)?) => {
         mod on_select {
             $(#[test] fn $scenario() { super::$scenario::<crate::support::hosts::Select>(); })*
+        }
+        #[cfg(feature = "async-io")]
+        mod on_async_io {
+            $(#[test] fn $scenario() { super::$scenario::<crate::support::hosts::AsyncIo>(); })*
+        }
+        #[cfg(feature = "calloop")]
+        mod on_calloop {
+            $(#[test] fn $scenario() { super::$scenario::<crate::support::hosts::Calloop>(); })*
         }
         #[cfg(feature = "glib")]
         mod on_glib {

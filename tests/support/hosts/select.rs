@@ -36,6 +36,8 @@ impl super::ConformanceHost for Select {
 }
 
 impl super::Host for Select {
+    const NAME: &'static str = "select";
+
     fn new() -> Self {
         Self(IOLoop::new().expect("a loop"))
     }

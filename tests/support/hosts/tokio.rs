@@ -33,6 +33,8 @@ impl super::ConformanceHost for Tokio {
 }
 
 impl super::Host for Tokio {
+    const NAME: &'static str = "tokio";
+
     fn new() -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         let tasks = LocalSet::new();

@@ -1,0 +1,232 @@
+//! A connection on calloop.
+
+use std::cell::Cell;
+use std::io;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+use std::time::Instant;
+
+use calloop::generic::{Generic, NoIoDrop};
+use calloop::ping::{Ping, make_ping};
+use calloop::timer::{TimeoutAction, Timer};
+use calloop::{
+    EventSource, LoopHandle, Mode, Poll, PostAction, Readiness, RegistrationToken, Token,
+    TokenFactory,
+};
+
+use super::foreign::{Foreign, Held, Host, OfLoop};
+use crate::connection::{ConnectionCallbacks, ConnectionWorkflow};
+use crate::error::Result;
+use crate::io_services::{Interest, Ready, Services};
+
+foreign_connection! {
+    /// A connection driven by calloop.
+    ///
+    /// ```no_run
+    /// use calloop::EventLoop;
+    /// use haypile::{CalloopConnection, ConnectionCallbacks, ConnectionParameters};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut event_loop = EventLoop::try_new()?;
+    /// let signal = event_loop.get_signal();
+    /// let callbacks = ConnectionCallbacks::new()
+    ///     .on_open(|connection| connection.close(200, "bye").expect("it is open"))
+    ///     .on_close(move |_, reason| {
+    ///         println!("{reason}");
+    ///         signal.stop();
+    ///     });
+    /// let parameters: ConnectionParameters = "amqp://localhost".parse()?;
+    /// let _connection = CalloopConnection::new(parameters, callbacks, &event_loop.handle())?;
+    /// event_loop.run(None, &mut (), |()| {})?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Its callbacks do not get the data of the loop: share by `Rc` what they need of it.
+    ///
+    /// Dropping it closes nothing: the loop owns the connection until it has ended.
+    pub struct CalloopConnection;
+}
+
+impl CalloopConnection {
+    /// Starts to connect, on services of its own. Whatever happens is told to the callbacks.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io) if the loop takes no more sources.
+    pub fn new<Data: 'static>(
+        workflow: impl Into<ConnectionWorkflow>,
+        callbacks: ConnectionCallbacks,
+        handle: &LoopHandle<'static, Data>,
+    ) -> Result<Self> {
+        Ok(Self::with_services(workflow, callbacks, &CalloopServices::attach(handle)?))
+    }
+}
+
+/// [`IoServices`](crate::IoServices) over calloop: a source for each descriptor, one for the timer,
+/// one for posts from other threads.
+///
+/// They live as long as somebody holds them or a connection runs on them, and no longer than the
+/// loop. A callback that captures a [`LoopHandle`] keeps the loop; what its `downgrade` gives does
+/// not.
+pub struct CalloopServices<Data: 'static> {
+    me: Weak<Foreign<Self>>,
+    /// Held weakly, by a type that has no name.
+    handle: Box<dyn Fn() -> Option<LoopHandle<'static, Data>>>,
+    timer: Cell<Option<RegistrationToken>>,
+    posts: Cell<Option<RegistrationToken>>,
+    /// A turn is to be at once.
+    is_owed: Cell<bool>,
+}
+
+impl<Data> CalloopServices<Data> {
+    /// Services on that loop.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io) if the loop takes no more sources.
+    pub fn attach(handle: &LoopHandle<'static, Data>) -> Result<Services> {
+        let (weak, (ping, posts)) = (handle.downgrade(), make_ping()?);
+        let services = Foreign::new(Waker::from(Arc::new(Post(ping))), |me| Self {
+            me: Weak::clone(me),
+            handle: Box::new(move || weak.upgrade()),
+            timer: Cell::new(None),
+            posts: Cell::new(None),
+            is_owed: Cell::new(false),
+        });
+        let of_loop = OfLoop(Rc::downgrade(&services));
+        let posts = handle.insert_source(posts, move |(), (), _| turn(&of_loop.0));
+        services.posts.set(Some(posts.map_err(|refused| io::Error::from(refused.error))?));
+        Ok(services.into_services())
+    }
+
+    /// A new source each time: calloop calls the old one once more if it has been due meanwhile,
+    /// and then has it twice.
+    fn set(&self, deadline: Option<Instant>) {
+        let Some(handle) = (self.handle)() else { return };
+        self.timer.take().into_iter().for_each(|old| handle.remove(old));
+        let Some(deadline) = deadline else { return };
+        let me = Weak::clone(&self.me);
+        let timer = handle.insert_source(Timer::from_deadline(deadline), move |_, (), _| {
+            turn(&me);
+            TimeoutAction::Drop
+        });
+        match timer {
+            Ok(timer) => self.timer.set(Some(timer)),
+            Err(refused) => log::error!("calloop takes no timer: {refused}"),
+        }
+    }
+}
+
+fn turn<Data>(services: &Weak<Foreign<CalloopServices<Data>>>) {
+    if let Some(services) = services.upgrade() {
+        services.is_owed.set(false);
+        services.turn();
+    }
+}
+
+impl<Data> Host for CalloopServices<Data> {
+    type Fd = (RegistrationToken, Rc<Cell<Interest>>);
+
+    fn watch(&self, _: usize, interest: Interest, handler: Held) -> io::Result<Self::Fd> {
+        let handle = (self.handle)().ok_or(io::ErrorKind::NotConnected)?;
+        let io = Generic::new(handler, calloop::Interest::EMPTY, Mode::Level);
+        let interest = Rc::new(Cell::new(interest));
+        let (wanted, source) = (Rc::clone(&interest), Watch { io, interest: interest.clone() });
+        let source = handle.insert_source(source, move |readiness, handler, _| {
+            let readable = if readiness.readable { Ready::READ } else { Ready::NONE };
+            let writable = if readiness.writable { Ready::WRITE } else { Ready::NONE };
+            // An earlier callback of the batch may have changed what is wanted.
+            let ready = (readable | writable) & wanted.get();
+            if !ready.is_empty() {
+                Rc::clone(&handler.0).on_ready(ready);
+            }
+            Ok(PostAction::Continue)
+        });
+        Ok((source.map_err(|refused| refused.error)?, interest))
+    }
+
+    fn change(&self, (source, wanted): &Self::Fd, interest: Interest) -> io::Result<()> {
+        wanted.set(interest);
+        (self.handle)().map_or(Ok(()), |handle| Ok(handle.update(source)?))
+    }
+
+    fn unwatch(&self, (source, _): Self::Fd) {
+        (self.handle)().into_iter().for_each(|handle| handle.remove(source));
+    }
+
+    fn set_timer(&self, deadline: Option<Instant>) {
+        if !self.is_owed.get() {
+            self.set(deadline);
+        }
+    }
+
+    fn defer(&self) {
+        if !self.is_owed.replace(true) {
+            self.set(Some(Instant::now()));
+        }
+    }
+
+    fn leave(&self) {
+        self.set(None);
+        if let (Some(handle), Some(posts)) = ((self.handle)(), self.posts.take()) {
+            handle.remove(posts);
+        }
+    }
+}
+
+/// Wakes the loop from other threads.
+struct Post(Ping);
+
+impl Wake for Post {
+    fn wake(self: Arc<Self>) {
+        self.0.ping();
+    }
+}
+
+/// calloop's `Generic`, whose interest is out of reach of its own callback: it is set when the
+/// source is registered again, which happens after that.
+struct Watch {
+    io: Generic<Held>,
+    interest: Rc<Cell<Interest>>,
+}
+
+impl Watch {
+    fn set(&mut self) {
+        let interest = self.interest.get();
+        self.io.interest.readable = interest.contains(Ready::READ);
+        self.io.interest.writable = interest.contains(Ready::WRITE);
+        // A hang-up is told also to those who want nothing: once, then.
+        self.io.mode = if interest.is_empty() { Mode::OneShot } else { Mode::Level };
+    }
+}
+
+impl EventSource for Watch {
+    type Event = Readiness;
+    type Metadata = NoIoDrop<Held>;
+    type Ret = io::Result<PostAction>;
+    type Error = io::Error;
+
+    fn process_events<C>(&mut self, on: Readiness, token: Token, call: C) -> Self::Ret
+    where
+        C: FnMut(Readiness, &mut Self::Metadata) -> Self::Ret,
+    {
+        self.io.process_events(on, token, call)
+    }
+
+    fn register(&mut self, poll: &mut Poll, tokens: &mut TokenFactory) -> calloop::Result<()> {
+        self.set();
+        self.io.register(poll, tokens)
+    }
+
+    /// Never an error, which would end the batch under way, and lose its timers.
+    fn reregister(&mut self, poll: &mut Poll, tokens: &mut TokenFactory) -> calloop::Result<()> {
+        self.set();
+        let done = self.io.reregister(poll, tokens);
+        done.inspect_err(|error| log::error!("calloop does not watch a descriptor: {error}"))
+            .or(Ok(()))
+    }
+
+    fn unregister(&mut self, poll: &mut Poll) -> calloop::Result<()> {
+        self.io.unregister(poll)
+    }
+}

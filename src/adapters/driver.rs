@@ -1,0 +1,151 @@
+//! What the adapters of async runtimes have in common: one future, the driver, runs all that is on
+//! the services. Each descriptor wakes it by a waker of its own.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Instant;
+
+use super::foreign::{Foreign, Host, OfLoop};
+
+/// A host that tells of readiness by wakers.
+pub(super) trait Reactor: Host {
+    type Timer: Future + Unpin;
+
+    fn timer(deadline: Instant) -> Self::Timer;
+
+    fn woken(&self) -> &Arc<Woken>;
+
+    /// Calls the handler of a descriptor at most once, and has its waker told of what follows.
+    fn dispatch(services: &Foreign<Self>, key: usize);
+}
+
+pub(super) struct Driver<R: Reactor> {
+    services: OfLoop<R>,
+    /// Until it has fired.
+    timer: Option<(Instant, R::Timer)>,
+    /// Empty but for its capacity, which it trades with the list of the woken.
+    fds: Vec<usize>,
+}
+
+impl<R: Reactor> Driver<R> {
+    /// Services, and what runs all that is on them.
+    pub(super) fn new(host: impl FnOnce(Arc<Woken>) -> R) -> (Rc<Foreign<R>>, Self) {
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let services = Foreign::new(waker, |_| host(woken));
+        let driver =
+            Self { services: OfLoop(Rc::downgrade(&services)), timer: None, fds: Vec::new() };
+        (services, driver)
+    }
+
+    /// True once for each time that the timer was set.
+    fn poll_timer(&mut self, context: &mut Context<'_>) -> bool {
+        self.timer.take_if(|(_, timer)| Pin::new(timer).poll(context).is_ready()).is_some()
+    }
+
+    fn set_timer(&mut self, deadline: Option<Instant>) {
+        if self.timer.as_ref().map(|(at, _)| *at) != deadline {
+            self.timer = deadline.map(|at| (at, R::timer(at)));
+        }
+    }
+}
+
+/// Ready with true after each turn, for other tasks to have theirs, and with false when the services
+/// are gone or detached. To be polled again after true.
+impl<R: Reactor> Future for Driver<R> {
+    type Output = bool;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<bool> {
+        let services = self.services.0.upgrade().filter(|it| !it.core.is_detached());
+        let Some(services) = services else { return Poll::Ready(false) };
+        let turn = services.woken().swap(&mut self.fds);
+        self.fds.drain(..).for_each(|key| R::dispatch(&services, key));
+        if self.poll_timer(context) || turn {
+            let deadline = services.core.turn();
+            self.set_timer(deadline);
+            if self.poll_timer(context) {
+                services.woken().turn(); // there is more to do
+            }
+            return Poll::Ready(true);
+        }
+        services.woken().wait(context.waker());
+        Poll::Pending
+    }
+}
+
+impl<R: Reactor> Unpin for Driver<R> {}
+
+/// What the driver is to see to.
+#[derive(Default)]
+pub(super) struct Woken(Mutex<List>);
+
+#[derive(Default)]
+struct List {
+    turn: bool,
+    fds: Vec<usize>,
+    driver: Option<Waker>,
+}
+
+impl Woken {
+    /// Asks for a turn.
+    pub(super) fn turn(&self) {
+        self.add(|list| list.turn = true);
+    }
+
+    /// The waker of a descriptor.
+    pub(super) fn waker(self: &Arc<Self>, key: usize) -> Waker {
+        Waker::from(Arc::new(OfFd { key, woken: Arc::clone(self) }))
+    }
+
+    fn add(&self, add: impl FnOnce(&mut List)) {
+        let mut list = self.lock();
+        add(&mut list);
+        let driver = list.driver.take();
+        drop(list);
+        driver.into_iter().for_each(Waker::wake);
+    }
+
+    /// Exchanges the woken descriptors for the empty `fds`; gives whether a turn is asked for.
+    fn swap(&self, fds: &mut Vec<usize>) -> bool {
+        let mut list = self.lock();
+        std::mem::swap(&mut list.fds, fds);
+        std::mem::take(&mut list.turn)
+    }
+
+    /// Has the driver woken by what comes, or at once by what came meanwhile.
+    fn wait(&self, driver: &Waker) {
+        let mut list = self.lock();
+        let old = list.driver.replace(driver.clone());
+        let is_empty = !list.turn && list.fds.is_empty();
+        drop(list);
+        drop(old);
+        if !is_empty {
+            self.add(|_| ());
+        }
+    }
+
+    /// No panic leaves the list half-changed, so a poisoned lock means nothing.
+    fn lock(&self) -> MutexGuard<'_, List> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.turn();
+    }
+}
+
+struct OfFd {
+    key: usize,
+    woken: Arc<Woken>,
+}
+
+impl Wake for OfFd {
+    fn wake(self: Arc<Self>) {
+        self.woken.add(|list| list.fds.push(self.key));
+    }
+}
