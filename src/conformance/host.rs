@@ -12,10 +12,7 @@ pub trait Host {
     /// What connections run on: the same services at each call.
     fn services(&self) -> Services;
 
-    /// Runs the loop until it is stopped. It is run again after that.
-    ///
-    /// A loop whose own `run` returns when nothing is left to wait for may do so here: the suite
-    /// sees to it that something is, and fails if the loop returns all the same.
+    /// Runs the loop until it is stopped, also when nothing is watched. It is run again after that.
     ///
     /// # Errors
     /// Of an error that no callback took, from a loop that returns such.
@@ -24,4 +21,11 @@ pub trait Host {
     /// What makes [`run_until_stopped`](Self::run_until_stopped) return soon, called in a callback.
     /// Called before, it makes the next run return without calling anything.
     fn stopper(&self) -> Rc<dyn Fn()>;
+
+    /// Runs the loop until nothing is left that it must wait for, and gives true: for loops whose own
+    /// `run` ends then, to show that their adapter's
+    /// [`keep_alive`](crate::IoServices::keep_alive) works.
+    fn run_while_needed(&self) -> bool {
+        false
+    }
 }

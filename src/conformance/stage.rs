@@ -13,7 +13,6 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::Host;
 use super::watchdog::message;
-use crate::ioloop::LoopCore;
 use crate::{
     Channel, Closed, Connection, ConnectionCallbacks, ConnectionParameters, ConnectionWorkflow,
     Error, FdHandler, FdKey, Interest, Party, Ready, Result, Services,
@@ -158,6 +157,13 @@ impl Stage {
         messages
     }
 
+    /// Runs the loop for as long as it is needed, if it knows that.
+    pub(super) fn run_while_needed(&self) -> bool {
+        let runs = self.host().run_while_needed();
+        assert_eq!(self.panics.messages.take(), [""; 0], "panics have come to the loop");
+        runs
+    }
+
     fn assert_ran(&self, ran: Result<()>) {
         ran.expect("an error that no callback took");
         assert!(self.stopped.take(), "the loop has returned, and nobody had stopped it");
@@ -199,7 +205,8 @@ impl Stage {
         self.run();
         let used = clock_gettime(ClockId::ThreadCPUTime) - before;
         let used = Duration::try_from(used).expect("time goes on");
-        assert!(used < TIME / 4, "it spins: {used:?} of work in {TIME:?} of waiting");
+        // A loop that spins may get no more than that on a busy machine; one that waits needs less.
+        assert!(used < TIME / 50, "it spins: {used:?} of work in {TIME:?} of waiting");
         thread.join().expect("no panic");
     }
 
@@ -298,14 +305,12 @@ pub(super) fn watch(
     interest: Interest,
     on_ready: impl FnMut(Ready) -> Ready + 'static,
 ) -> io::Result<FdKey> {
-    let on_ready = RefCell::new(on_ready);
-    services.add_fd(interest, Rc::new(Watch { fd, core: Rc::clone(services.core()), on_ready }))
+    services.add_fd(interest, Rc::new(Watch { fd, on_ready: RefCell::new(on_ready) }))
 }
 
 /// A descriptor with a closure.
 struct Watch<D, F> {
     fd: D,
-    core: Rc<LoopCore>,
     on_ready: RefCell<F>,
 }
 
@@ -317,12 +322,8 @@ impl<D: AsFd, F> AsFd for Watch<D, F> {
 
 impl<D: AsFd, F: FnMut(Ready) -> Ready> FdHandler for Watch<D, F> {
     fn on_ready(self: Rc<Self>, ready: Ready) -> Ready {
-        // What panics here is told as all that does is, and not the adapter's to deal with.
-        let blocked = self.core.call_user(|| {
-            let on_ready = self.on_ready.try_borrow_mut();
-            (on_ready.expect("a handler is not called before it has returned"))(ready)
-        });
-        blocked.unwrap_or(ready)
+        let on_ready = self.on_ready.try_borrow_mut();
+        (on_ready.expect("a handler is not called before it has returned"))(ready)
     }
 }
 

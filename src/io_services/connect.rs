@@ -116,7 +116,7 @@ impl Attempt {
         let socket = Rc::new(socket);
         self.socket.replace(Some(Rc::clone(&socket)));
         let watch = Watch { socket, attempt: Rc::clone(&self) };
-        match services.add_fd(Interest::WRITE, Rc::new(watch)) {
+        match services.add_own_fd(Interest::WRITE, Rc::new(watch)) {
             Ok(key) => self.key.set(Some(key)),
             Err(error) => return services.add_callback(move || self.finish(Err(error))),
         }

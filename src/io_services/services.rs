@@ -4,12 +4,13 @@ use std::any::Any;
 use std::fmt;
 use std::io;
 use std::ops::Deref;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
-use super::{FdHandler, FdKey, Interest, IoServices, LoopSession};
+use super::{FdHandler, FdKey, Interest, IoServices, LoopSession, Ready};
 use crate::error::LoopError;
-use crate::ioloop::{Period, Remote, SessionKey, TimerCallback, TimerId};
+use crate::ioloop::{LoopCore, Period, Remote, SessionKey, TimerCallback, TimerId};
 
 /// For a delay whose end no [`Instant`] can tell.
 const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
@@ -98,15 +99,13 @@ impl Services {
         }
     }
 
-    /// See [`IoServices::add_fd`].
+    /// See [`IoServices::add_fd`]. A panic of the handler does not reach the host: it is told as that
+    /// of every callback, and loses that call only.
     ///
     /// # Errors
     /// As there, and [`LoopError::Gone`], as the source of an [`io::Error`], when the loop is gone.
     pub fn add_fd(&self, interest: Interest, handler: Rc<dyn FdHandler>) -> io::Result<FdKey> {
-        if self.core().is_detached() {
-            return Err(io::Error::other(LoopError::Gone));
-        }
-        self.0.add_fd(interest, handler)
+        self.add_own_fd(interest, Rc::new(Guarded { core: Rc::clone(self.core()), handler }))
     }
 
     /// The way in from other threads.
@@ -153,8 +152,40 @@ pub(crate) trait TimerServices: IoServices {
 
 impl<S: IoServices + ?Sized> TimerServices for S {}
 
+/// A user's handler, of whose panics the host sees nothing.
+struct Guarded {
+    core: Rc<LoopCore>,
+    handler: Rc<dyn FdHandler>,
+}
+
+impl AsFd for Guarded {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.handler.as_fd()
+    }
+}
+
+impl FdHandler for Guarded {
+    fn on_ready(self: Rc<Self>, ready: Ready) -> Ready {
+        // What the handler has not seen to is told again.
+        let called = self.core.call_user(|| Rc::clone(&self.handler).on_ready(ready));
+        called.unwrap_or(Ready::NONE)
+    }
+}
+
 /// For connections.
 impl Services {
+    /// Watches for a handler of this crate's own, which sees to panics itself.
+    pub(crate) fn add_own_fd(
+        &self,
+        interest: Interest,
+        handler: Rc<dyn FdHandler>,
+    ) -> io::Result<FdKey> {
+        if self.core().is_detached() {
+            return Err(io::Error::other(LoopError::Gone));
+        }
+        self.0.add_fd(interest, handler)
+    }
+
     /// Has the loop own `session`, and the host run on while there is one.
     pub(crate) fn adopt(&self, session: Rc<dyn LoopSession>) -> SessionKey {
         let first = !self.core().has_sessions();
@@ -222,8 +253,6 @@ mod tests {
     use std::task::Waker;
 
     use super::*;
-    use crate::io_services::{FdHandler, FdKey, Interest};
-    use crate::ioloop::LoopCore;
 
     /// Notes what it is asked for.
     struct Host {

@@ -129,7 +129,7 @@ impl Stream {
         });
         #[cfg(target_vendor = "apple")]
         stream.socket.set_nosigpipe(true)?;
-        stream.key.set(Some(services.add_fd(Interest::READ, stream.clone())?));
+        stream.key.set(Some(services.add_own_fd(Interest::READ, stream.clone())?));
         Ok(stream)
     }
 

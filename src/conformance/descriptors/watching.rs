@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 
@@ -181,6 +182,29 @@ pub(in crate::conformance) fn a_hang_up_is_told_once_there_is_interest(stage: &S
         assert!(told.get().contains(interest), "{:?}", told.get());
         stage.services().remove_fd(key);
     }
+}
+
+/// The system tells of no more than that of these: neither can it be read, nor is there room.
+pub(in crate::conformance) fn a_mere_hang_up_is_told_with_the_interest(stage: &Stage) {
+    let told = |fd: OwnedFd, interest| {
+        let (told, stop) = (Rc::new(Cell::new(Ready::NONE)), stage.stopper());
+        let note = Rc::clone(&told);
+        let key = stage.watch(fd, interest, move |ready| {
+            note.set(ready);
+            stop();
+            Ready::NONE
+        });
+        stage.run();
+        stage.services().remove_fd(key);
+        told.get()
+    };
+    let (reader, _) = io::pipe().expect("a pipe");
+    assert!(told(reader.into(), Ready::READ).contains(Ready::READ));
+    let (reader, mut writer) = io::pipe().expect("a pipe");
+    rustix::io::ioctl_fionbio(&writer, true).expect("a pipe");
+    while writer.write(&[0; 4096]).is_ok_and(|count| count > 0) {}
+    drop(reader);
+    assert!(told(writer.into(), Ready::WRITE).contains(Ready::WRITE));
 }
 
 pub(in crate::conformance) fn removal_drops_the_handler_at_once(stage: &Stage) {

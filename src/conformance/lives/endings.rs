@@ -7,9 +7,9 @@ use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
-use crate::conformance::stage::{Stage, assert_closed, close, open_channel, watch};
+use crate::conformance::stage::{Stage, assert_closed, close, open_channel, watch, when};
 use crate::conformance::tools::peers::{self, Peer};
-use crate::conformance::tools::{Probe, Probes, publish, readable_pair};
+use crate::conformance::tools::{Probe, Probes, Trace, publish, readable_pair};
 use crate::{
     Channel, Confirm, Connection, ConnectionCallbacks, Delivery, LoopError, Ready, Services, basic,
     queue,
@@ -213,20 +213,30 @@ fn assert_gone(services: &Services) {
     assert_eq!(probes.live(), 0);
 }
 
-/// A name is looked up on another thread: a host whose run returns when nothing is watched has
-/// nothing to wait for then, and must run on all the same. Nor may it stay when that is over.
+/// A name is looked up on another thread: a host whose run ends when nothing is watched has nothing
+/// to wait for then, and must run on all the same. Nor may it stay when that is over.
 pub(in crate::conformance) fn a_connection_keeps_its_loop_running(stage: &Stage) {
-    let peer = obedient();
-    let mut parameters = peer.parameters();
-    parameters.set_host("localhost");
-    assert_closed(stage.session(parameters, close));
+    let (peer, stop) = (obedient(), stage.stopper());
+    let mut known = peer.parameters();
+    known.set_host("localhost");
+    let mut unknown = peers::parameters_of(peers::dead_end());
+    unknown.set_host("no-such-host.invalid");
+    let ended = Trace::new();
+    for (host, parameters) in [("known", known), ("unknown", unknown)] {
+        let [closed, failed] = [ended.clone(), ended.clone()];
+        let callbacks = ConnectionCallbacks::new()
+            .on_open(close)
+            .on_open_error(move |_, _| failed.add(host))
+            .on_close(move |_, _| closed.add(host));
+        stage.services().connect(parameters, callbacks);
+        if !stage.run_while_needed() {
+            let (ended, stop, count) = (ended.clone(), Rc::clone(&stop), ended.len());
+            when(&stage.services(), move || ended.len() > count, move || stop());
+            stage.run();
+        }
+        assert_eq!(ended.take(), [host], "the loop has left its connection");
+    }
     peer.join();
-    let failure = {
-        let mut parameters = peers::parameters_of(peers::dead_end());
-        parameters.set_host("no-such-host.invalid");
-        stage.failure(parameters, |_| ())
-    };
-    assert!(failure.to_string().contains("no-such-host.invalid"), "{failure}");
 }
 
 /// In its own callbacks: the handles, the services, and what they were captured with.

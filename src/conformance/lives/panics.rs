@@ -45,6 +45,19 @@ pub(in crate::conformance) fn a_panic_in_a_callback_or_timer_is_told_and_goes_no
     assert_eq!(ran, expected.concat());
 }
 
+/// The event that was not seen to comes again.
+pub(in crate::conformance) fn a_panic_in_a_handler_is_told_and_goes_no_further(stage: &Stage) {
+    let (_there, here) = readable_pair();
+    let (calls, stop) = (Cell::new(0), stage.stopper());
+    stage.watch(here, Ready::READ, move |_| {
+        calls.set(calls.get() + 1);
+        assert!(calls.get() != 1, "{ON_PURPOSE}");
+        stop();
+        Ready::NONE
+    });
+    assert_eq!(stage.run_through_panics(), [ON_PURPOSE]);
+}
+
 /// What is dropped with the loop may panic then, and the rest is dropped all the same.
 pub(in crate::conformance) fn a_panic_of_what_is_dropped_with_the_loop_goes_no_further(
     stage: &Stage,

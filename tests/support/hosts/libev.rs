@@ -115,6 +115,11 @@ impl super::ConformanceHost for Libev {
             unsafe { ev_break(ev, EVBREAK_ONE) };
         })
     }
+
+    fn run_while_needed(&self) -> bool {
+        self.ev.run(0);
+        true
+    }
 }
 
 extern "C" fn on_limit(ev: *mut ev_loop, _: *mut ev_timer, _: c_int) {

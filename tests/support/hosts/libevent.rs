@@ -113,6 +113,11 @@ impl super::ConformanceHost for Libevent {
             unsafe { event_base_loopbreak(base) };
         })
     }
+
+    fn run_while_needed(&self) -> bool {
+        self.base.run(0);
+        true
+    }
 }
 
 extern "C" fn on_limit(_: c_int, _: c_short, base: *mut c_void) {

@@ -108,6 +108,11 @@ impl super::ConformanceHost for Libuv {
         // SAFETY: called while it runs, or before.
         Rc::new(move || unsafe { uv_stop(uv_loop) })
     }
+
+    fn run_while_needed(&self) -> bool {
+        self.uv_loop.run(UV_RUN_DEFAULT);
+        true
+    }
 }
 
 impl super::Host for Libuv {
