@@ -3,7 +3,6 @@
 
 mod support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::mpsc;
@@ -14,6 +13,7 @@ use haypile::{
     BasicProperties, Channel, Connection, ConnectionCallbacks, Delivery, PublishError, Result,
     basic, queue,
 };
+use support::allocations::{Allocations, Counting};
 use support::peers::Peer;
 use support::{Host, Log, broker, every_host};
 
@@ -25,43 +25,8 @@ every_host!(
     a_message_that_is_too_large_closes_its_channel_and_is_requeued,
 );
 
-thread_local! {
-    /// How many bytes this thread has allocated and not freed, and the most that it ever had.
-    static LIVE: Cell<(isize, isize)> = const { Cell::new((0, 0)) };
-}
-
-struct Counting;
-
-fn note(grown: isize) {
-    let (live, most) = LIVE.get();
-    LIVE.set((live + grown, most.max(live + grown)));
-}
-
-// SAFETY: the system's allocator does the work; counting allocates nothing and touches no memory
-// but this thread's counter, which has no destructor.
-#[allow(unsafe_code)]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        note(layout.size() as isize);
-        // SAFETY: as the caller promises.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        note(-(layout.size() as isize));
-        // SAFETY: as the caller promises.
-        unsafe { System.dealloc(memory, layout) }
-    }
-
-    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        note(size as isize - layout.size() as isize);
-        // SAFETY: as the caller promises.
-        unsafe { System.realloc(memory, layout, size) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static COUNTING: Counting = Counting;
 
 /// Not what a vector that doubles would grow to anyway.
 const HIGH: usize = 1_300_000;
@@ -153,8 +118,8 @@ fn costs_no_more_memory_than_the_mark<H: Host>(sizes: &'static [usize], all: usi
             let on_channel = move |channel: &Channel, opening: Result<()>| {
                 opening.unwrap();
                 kept.replace(Some(channel.clone()));
-                let before = LIVE.get().0;
-                LIVE.set((before, before));
+                let before = Allocations::now().live;
+                Allocations::watch_most();
                 assert!(!opened.publish(channel, ""), "it must be refused");
                 // Nobody reads: nothing changes, however often it is tried.
                 let (channel, taken) = (channel.clone(), opened.next.get());
@@ -162,7 +127,7 @@ fn costs_no_more_memory_than_the_mark<H: Host>(sizes: &'static [usize], all: usi
                     assert!(!opened.publish(&channel, ""));
                     let taken = opened.next.get() - taken;
                     assert!(taken < 100, "{taken} more: the kernel's buffers grow, but not so");
-                    let most = LIVE.get().1 - before;
+                    let most = Allocations::now().most - before;
                     println!("at most {most} bytes of memory for a mark of {HIGH}");
                     assert!(most as usize <= HIGH + HIGH / 4 + 3 * 100_000, "{most} bytes");
                     cue.send(()).expect("the peer waits");
@@ -184,7 +149,7 @@ fn costs_no_more_memory_than_the_mark<H: Host>(sizes: &'static [usize], all: usi
     drop(host.connect(parameters, callbacks));
     host.run();
     peer.join();
-    let most = LIVE.get().1;
+    let most = Allocations::now().most;
     assert!(most as usize <= 3 * HIGH, "{most} bytes, with all that else is in this thread");
     let told = log.lines().len();
     assert!((1..publisher.refusals.get()).contains(&told), "{told} times");

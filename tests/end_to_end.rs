@@ -182,7 +182,7 @@ fn every_synchronous_method_is_answered<H: Host>() {
 fn large_bodies_come_back_whole<H: Host>() {
     // Around the frame size, around where bodies go by reference, and far above both.
     let chunk = 131_072 - 8;
-    let sizes = [1, 8191, 8192, 8193, chunk - 1, chunk, chunk + 1, 3 * chunk, 15_000_000];
+    let sizes = [0, 1, 8191, 8192, 8193, chunk - 1, chunk, chunk + 1, 3 * chunk, 16 << 20];
     fn body(size: usize) -> Vec<u8> {
         (0..size).map(|at| (at * 31 + size) as u8).collect()
     }

@@ -1,17 +1,14 @@
 //! What comes and goes leaves no memory behind.
 
-// A global allocator is the only way to count, and its trait is unsafe.
-#![allow(unsafe_code)]
-
 mod support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::rc::Rc;
 
 use haypile::{
     BasicProperties, Channel, ConnectionCallbacks, Delivery, Error, Result, basic, queue,
 };
+use support::allocations::{Allocations, Counting};
 use support::peers::Peer;
 use support::{Host, every_host};
 
@@ -20,39 +17,6 @@ every_host!(
     requests_and_consumers_leave_nothing,
     connections_leave_nothing
 );
-
-thread_local! {
-    /// Bytes that this thread holds: a peer has another.
-    static LIVE: Cell<isize> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-fn count(change: isize) {
-    // Fails only while a thread ends.
-    let _ = LIVE.try_with(|live| live.set(live.get() + change));
-}
-
-// SAFETY: everything is passed on to the system's allocator as it is.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as isize);
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count(size as isize - layout.size() as isize);
-        // SAFETY: the caller keeps the contract of `realloc`.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count(-(layout.size() as isize));
-        // SAFETY: the caller keeps the contract of `dealloc`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
 
 #[global_allocator]
 static COUNTING: Counting = Counting;
@@ -70,14 +34,14 @@ impl Growth {
         let done = self.rounds.get() + 1;
         self.rounds.set(done);
         if done == rounds / 100 {
-            self.warm.set(LIVE.get());
+            self.warm.set(Allocations::now().live);
         }
         done < rounds
     }
 
     #[track_caller]
     fn assert_none(&self) {
-        let grown = LIVE.get() - self.warm.get();
+        let grown = Allocations::now().live - self.warm.get();
         // A queue may have doubled, but nothing is left of each round.
         assert!(grown < 4096, "{grown} bytes in {} rounds", self.rounds.get());
     }

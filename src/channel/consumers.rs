@@ -98,7 +98,13 @@ impl Consumers {
     pub(crate) fn remove(&mut self, tag: &[u8]) -> Option<Option<OnMessage>> {
         let slot = self.find(tag)?;
         self.chosen.remove(tag);
-        Some(self.slots.remove(slot).on_message)
+        let consumer = self.slots.remove(slot);
+        if self.slots.is_empty() {
+            // There may have been many.
+            self.slots = Slab::new();
+            self.chosen = HashMap::new();
+        }
+        Some(consumer.on_message)
     }
 
     /// Removes the consumer of this tag that the user has cancelled. There is none if the broker's

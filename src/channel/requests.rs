@@ -16,6 +16,9 @@ use super::callbacks::Completion;
 use crate::connection::{Limit, Output, Undelivered, Wire};
 use crate::protocol::{EncodeError, EncodeMethod, channel, encode_method, tx};
 
+/// Room for so many requests that wait is kept while none does.
+const KEPT: usize = 2;
+
 /// A request that has no reply yet.
 pub(crate) struct Pending {
     /// Class and method id of the request.
@@ -295,6 +298,9 @@ impl Requests {
                 }
                 None => {}
             }
+        }
+        if self.queue.is_empty() {
+            self.queue.shrink_to(KEPT);
         }
     }
 

@@ -9,6 +9,9 @@ use crate::protocol::PROTOCOL_HEADER;
 /// What lies before a frame's payload: its type, channel and size.
 const FRAME_HEADER: usize = 7;
 
+/// Places for so many bodies are kept while there are none.
+const KEPT_BODIES: usize = 8;
+
 /// Bytes, and where in them bodies come in that go by reference; and how much of it is sent.
 ///
 /// What is sent stays, but for the bodies, until all is: where frames begin can thus be told.
@@ -105,11 +108,12 @@ impl Block {
         }
     }
 
-    /// Forgets everything, but keeps the memory.
+    /// Forgets everything, but keeps the memory of what is encoded.
     pub(super) fn clear(&mut self, spent: &mut Vec<Bytes>) {
         self.encoded.clear();
         let bodies = self.bodies.drain(..).map(|referenced| referenced.body);
         spent.extend(bodies.filter(|body| !body.is_empty()));
+        self.bodies.shrink_to(KEPT_BODIES);
         self.head = 0;
         self.sent_bodies = 0;
     }

@@ -105,6 +105,12 @@ impl Channels {
     pub(crate) fn remove(&mut self, number: u16) -> Option<ChannelState> {
         let channel = self.slots.get_mut(usize::from(number))?.take()?;
         self.first_free = self.first_free.min(usize::from(number));
+        while let Some(None) = self.slots.last() {
+            self.slots.pop();
+        }
+        if self.slots.len() < self.slots.capacity() / 4 {
+            self.slots.shrink_to(2 * self.slots.len());
+        }
         Some(*channel)
     }
 

@@ -4,6 +4,7 @@
 //! time; [`Machine::output`] gives the bytes to send; [`Machine::deadline`] says when
 //! [`Machine::deadline_passed`] is to be called. Everything else is what the user asks for.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::blocked::Blocked;
@@ -131,6 +132,14 @@ impl Machine {
     #[inline]
     pub(crate) fn has_events(&self) -> bool {
         !self.wire.events.is_empty()
+    }
+
+    /// Lets go of what a burst of events has taken: a connection at rest keeps no memory for them.
+    #[inline]
+    pub(crate) fn trim(&mut self) {
+        if self.wire.events.is_empty() && self.wire.events.capacity() > 0 {
+            self.wire.events = VecDeque::new();
+        }
     }
 
     /// The bytes to send.

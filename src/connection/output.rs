@@ -15,6 +15,9 @@ pub(crate) const BY_REFERENCE: usize = 8 * 1024;
 /// what waits, block by block, and nothing is moved.
 const BLOCK: usize = 64 * 1024;
 
+/// Places for so many blocks are kept while nothing waits.
+const KEPT_BLOCKS: usize = 4;
+
 /// A queue of bytes: blocks of whole frames, the last of which grows.
 #[derive(Default)]
 pub(crate) struct Output {
@@ -125,6 +128,8 @@ impl Output {
         if self.is_empty() {
             self.growing.clear(&mut self.spent);
             self.spare = Vec::new();
+            // A burst is over.
+            self.full.shrink_to(KEPT_BLOCKS);
         } else {
             self.bound_block();
         }

@@ -30,7 +30,11 @@ impl Session {
                 self.see_to_output(waiting);
                 Ok(done)
             }
-            Err(refused) => Err(refused),
+            Err(refused) => {
+                drop(machine);
+                self.return_buffer();
+                Err(refused)
+            }
         }
     }
 
@@ -46,6 +50,14 @@ impl Session {
     fn give_buffer(&self, machine: &mut Machine) {
         if let Some(services) = self.services.upgrade() {
             machine.output().give_buffer(services.core().take_write_buffer());
+        }
+    }
+
+    /// Gives the loop its buffer back, if there is nothing in it: an idle connection keeps none.
+    pub(super) fn return_buffer(&self) {
+        let buffer = self.machine.borrow_mut().output().take_buffer();
+        if let Some((buffer, services)) = buffer.zip(self.services.upgrade()) {
+            services.core().put_write_buffer(buffer);
         }
     }
 
@@ -99,14 +111,11 @@ impl Session {
         if resume {
             self.resume_later();
         }
-        let mut machine = self.machine.borrow_mut();
-        let (buffer, spent) = (machine.output().take_buffer(), machine.output().take_spent());
-        drop(machine);
-        let Some(services) = self.services.upgrade() else { return };
-        if let Some(buffer) = buffer {
-            services.core().put_write_buffer(buffer);
-        }
-        if !spent.is_empty() {
+        self.return_buffer();
+        let spent = self.machine.borrow_mut().output().take_spent();
+        if !spent.is_empty()
+            && let Some(services) = self.services.upgrade()
+        {
             self.call(services.core(), || drop(spent));
         }
     }

@@ -147,7 +147,10 @@ impl Session {
         let waiting = machine.output().len();
         let (deadline, events) = (machine.deadline(), machine.has_events());
         drop(machine);
-        self.see_to_output(waiting);
+        match waiting {
+            0 => self.return_buffer(),
+            _ => self.see_to_output(waiting),
+        }
         if deadline != self.timer.get().map(|(armed, _)| armed) {
             self.arm(deadline);
         }
@@ -189,7 +192,7 @@ impl Session {
 
     fn on_deadline(&self) {
         if let Some(services) = self.services.upgrade() {
-            self.machine.borrow_mut().deadline_passed(services.now());
+            self.machine_with_buffer().deadline_passed(services.now());
             self.resume();
         }
     }
@@ -323,6 +326,7 @@ impl Session {
             self.deliver(core, event);
         }
         drop(run);
+        self.machine.borrow_mut().trim();
         self.settle();
     }
 

@@ -485,11 +485,12 @@ impl LoopCore {
         self.sealing_space.set(space);
     }
 
-    /// Takes an empty buffer back. One that a burst has blown up is let go.
+    /// Takes an empty buffer back. One that a burst has blown up is let go; of others the larger
+    /// one is kept.
     pub(crate) fn put_write_buffer(&self, buffer: Vec<u8>) {
-        if (1..=WRITE_BUFFER_MAX).contains(&buffer.capacity()) {
-            self.write_buffer.set(buffer);
-        }
+        let kept = self.write_buffer.take();
+        let better = (kept.capacity()..=WRITE_BUFFER_MAX).contains(&buffer.capacity());
+        self.write_buffer.set(if better { buffer } else { kept });
     }
 }
 

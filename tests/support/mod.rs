@@ -1,6 +1,7 @@
 //! What the tests over real loops and a real broker share.
 #![allow(dead_code, unused_imports, unused_macros, reason = "each test binary uses a part of it")]
 
+pub mod allocations;
 pub mod control;
 pub mod hosts;
 pub mod logs;

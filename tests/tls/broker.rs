@@ -127,7 +127,7 @@ fn a_hundred_thousand_messages_come_back_in_order<H: Host>() {
 
 fn large_bodies_come_back_whole<H: Host>() {
     // Around a record, around a frame, and far above both.
-    const SIZES: [usize; 8] = [0, 16_383, 16_384, 16_385, 131_063, 131_064, 131_065, 15_000_000];
+    const SIZES: [usize; 8] = [0, 16_383, 16_384, 16_385, 131_063, 131_064, 131_065, 16 << 20];
     fn body(size: usize) -> Vec<u8> {
         (0..size).map(|at| (at * 31 + size) as u8).collect()
     }

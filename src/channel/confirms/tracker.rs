@@ -10,8 +10,9 @@ use crate::channel::{Channel, ChannelId};
 use crate::connection::Limit;
 use crate::error::{Error, Result};
 
-/// A ring of more places than this is not kept when it is empty.
-const KEEP: usize = 64 * 1024;
+/// So many places of the ring are kept when it is empty: a channel at rest holds little, and batches
+/// of some hundreds take no new memory each.
+const KEEP: usize = 512;
 
 /// After so many Returns of what was never published, no more are looked for: each takes a look at
 /// all that is outstanding, and a broker that does so cannot be kept up with.
@@ -221,8 +222,8 @@ impl Confirms {
             self.ring.pop_front();
             self.first += 1;
         }
-        if self.ring.is_empty() && self.ring.capacity() > KEEP {
-            self.ring = VecDeque::new();
+        if self.ring.is_empty() {
+            self.ring.shrink_to(KEEP);
         }
         Some(entry)
     }
