@@ -9,6 +9,7 @@ mod options;
 mod outcome;
 mod package;
 mod rounds;
+mod scale;
 mod table;
 
 use std::error::Error;
@@ -18,6 +19,7 @@ const USAGE: &str = "\
 Usage: bench loop [FLAG ..]
        bench amqp [--pika] [--sizes] [--url URL] [FLAG ..]
        bench chart FILE
+       bench scale [FLAG ..]
 
 loop measures event loops, each in a process of its own, in interleaved rounds: haypile, libuv,
 libev, libevent, GLib, calloop, tokio, async-io, and the bare system calls as the floor.
@@ -32,8 +34,10 @@ limit.
 
 chart draws an SVG of what amqp --csv has written.
 
+scale measures haypile with thousands of channels, consumers and connections, beside one.
+
   --quick          few rounds of little work: shows that it runs, not how fast
-  --rounds N       rounds (15 of loop, 7 of amqp; with --quick 3 and 1)
+  --rounds N       rounds (15 of loop, 7 of the others; with --quick 3 and 1)
   --csv FILE       writes one row per bench and contender there
   --markdown       prints the tables for a page
   --only BENCH,..  only these benches; t1 stands for all whose names start so
@@ -49,6 +53,8 @@ fn main() -> ExitCode {
         Ok(Some(command)) if command == "chart" => chart::main(arguments),
         Ok(Some(command)) if command == "amqp-broker" => amqp::broker(),
         Ok(Some(command)) if command == "amqp-child" => amqp::child(arguments),
+        Ok(Some(command)) if command == "scale" => scale::main(arguments),
+        Ok(Some(command)) if command == "scale-child" => scale::child(arguments),
         Ok(_) if arguments.contains("--help") => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;

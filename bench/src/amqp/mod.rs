@@ -23,6 +23,7 @@ use std::process::ExitCode;
 use crate::Result;
 use crate::child::UNSUPPORTED;
 use crate::options::{Options, nothing_more};
+pub use broker::Broker;
 use job::{Job, Work};
 
 /// Flags that no other bench has.

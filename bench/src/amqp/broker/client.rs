@@ -67,6 +67,8 @@ pub struct Client {
     consumers: Vec<Consumer>,
     /// Whose turn it is.
     next: usize,
+    /// No consumer gets anything before there are so many.
+    quorum: usize,
     frame_max: u32,
 }
 
@@ -92,6 +94,7 @@ impl Client {
             unconfirmed: Vec::new(),
             consumers: Vec::new(),
             next: 0,
+            quorum: 0,
             frame_max: FRAME_MAX,
         }
     }
@@ -321,6 +324,7 @@ impl Client {
                 let consumer_tag = tag.clone().into();
                 let queue = consume.queue.to_string();
                 let consumer = Consumer::new(number, tag, &queue, self.frame_max)?;
+                self.quorum = self.quorum.max(consumer.quorum);
                 self.consumers.push(consumer);
                 self.say(number, &basic::ConsumeOk { consumer_tag })
             }
@@ -364,20 +368,24 @@ impl Client {
 
     /// Whether a consumer is left that may get a message.
     fn may_deliver(&self) -> bool {
-        self.consumers.iter().any(|one| {
-            one.has_more()
-                && self.channels.get(usize::from(one.channel)).is_some_and(Channel::takes_more)
-        })
+        self.consumers.len() >= self.quorum
+            && self.consumers.iter().any(|one| {
+                one.has_more()
+                    && self.channels.get(usize::from(one.channel)).is_some_and(Channel::takes_more)
+            })
     }
 
     /// Serves the consumers in turn, as long as it does not pile up.
     fn deliver(&mut self) {
+        if self.consumers.len() < self.quorum {
+            return;
+        }
         let mut passed = 0;
         while passed < self.consumers.len()
             && self.large.is_none()
             && self.output.len() - self.sent < ENOUGH
         {
-            self.next = (self.next + 1) % self.consumers.len();
+            self.next = if self.next + 1 < self.consumers.len() { self.next + 1 } else { 0 };
             let consumer = &mut self.consumers[self.next];
             let channel = self.channels.get_mut(usize::from(consumer.channel));
             match channel.filter(|channel| channel.takes_more() && consumer.has_more()) {

@@ -11,6 +11,8 @@ pub struct Consumer {
     pub channel: u16,
     pub tag: String,
     left: u64,
+    /// It gets nothing while its connection has less consumers than that.
+    pub quorum: usize,
     /// Deliveries as they are on the wire, as many as leave at once, each as long as the others.
     deliveries: Vec<u8>,
     /// How long they are.
@@ -28,12 +30,14 @@ const LARGE: usize = 8 * 1024;
 const AT_ONCE: usize = 256 * 1024;
 
 impl Consumer {
-    /// Of `flood.N.SIZE`, that many messages; of any other queue, none but echoes.
+    /// Of `flood.N.SIZE` and `flood.N.SIZE.CONSUMERS`, that many messages; of any other queue, none
+    /// but echoes.
     pub fn new(channel: u16, tag: String, queue: &str, frame_max: u32) -> Result<Self> {
-        let (left, size) = match queue.strip_prefix("flood.").and_then(|rest| rest.split_once('.'))
-        {
-            Some((left, size)) => (left.parse()?, size.parse()?),
-            None => (0, 0),
+        let flood = queue.strip_prefix("flood.").unwrap_or_default();
+        let (left, size, quorum) = match flood.split('.').collect::<Vec<_>>()[..] {
+            [left, size] => (left.parse()?, size.parse()?, 0),
+            [left, size, quorum] => (left.parse()?, size.parse()?, quorum.parse()?),
+            _ => (0, 0, 0),
         };
         let mut delivery = Vec::new();
         encode_method(&mut delivery, frame_max, channel, &deliver(&tag, 0))?;
@@ -43,7 +47,7 @@ impl Consumer {
         let length = delivery.len();
         let copies = if length < LARGE { 1 } else { (AT_ONCE / length).max(1) };
         let deliveries = delivery.repeat(copies);
-        Ok(Self { channel, tag, left, deliveries, length, tag_at, current: 0 })
+        Ok(Self { channel, tag, left, quorum, deliveries, length, tag_at, current: 0 })
     }
 
     pub fn has_more(&self) -> bool {

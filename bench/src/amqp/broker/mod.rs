@@ -2,8 +2,9 @@
 //!
 //! It knows three kinds of queue by their names. What is published to `echo` comes back to the
 //! consumer of the same connection. A consumer of `flood.N.SIZE` gets N messages of that size, as
-//! fast as its prefetch and the socket let it. All else that is published is counted, confirmed
-//! where that was asked for, and forgotten.
+//! fast as its prefetch and the socket let it; of `flood.N.SIZE.CONSUMERS`, once its connection has
+//! that many consumers. Those of one connection are served in turn. All else that is published is
+//! counted, confirmed where that was asked for, and forgotten.
 
 mod client;
 mod flood;
@@ -24,11 +25,15 @@ pub use process::Broker;
 /// Read at once, by all clients in turn.
 const READ: usize = 1024 * 1024;
 
+/// Thousands of clients may come at once.
+const BACKLOG: i32 = 4096;
+
 const LISTENER: u64 = u64::MAX;
 
 /// Serves until the process is killed. Tells the port by a line on standard output.
 pub fn serve() -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
+    rustix::net::listen(&listener, BACKLOG)?;
     println!("{}", listener.local_addr()?.port());
     listener.set_nonblocking(true)?;
     let epoll = epoll::create(CreateFlags::CLOEXEC)?;
