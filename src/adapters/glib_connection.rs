@@ -6,6 +6,7 @@ use std::ffi::{c_int, c_void};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::ptr;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -77,7 +78,7 @@ impl GlibServices {
             is_calling: Cell::new(false),
             is_hushed: Cell::new(false),
         });
-        let data = (&raw const *services).cast_mut().cast();
+        let data = Rc::downgrade(&services).into_raw().cast_mut().cast();
         // SAFETY: the caller promises the context; the services destroy the source before they go.
         unsafe {
             g_source_set_callback(source, None, data, on_destroyed);
@@ -173,10 +174,13 @@ extern "C" fn dispatch(_: *mut GSource, _: Option<GSourceFunc>, services: *mut c
     G_SOURCE_CONTINUE
 }
 
-/// The source goes, perhaps with its context.
+/// The source goes, perhaps with its context. Inside of its own call GLib tells it late: the services
+/// may have gone.
 extern "C" fn on_destroyed(services: *mut c_void) {
-    // SAFETY: see above.
-    unsafe { c_loop::end::<GlibServices>(services.cast()) }
+    // SAFETY: `attach` has left it to this one call.
+    let services = unsafe { Weak::from_raw(services.cast::<Foreign<GlibServices>>()) };
+    // SAFETY: they are there.
+    services.upgrade().iter().for_each(|services| unsafe { c_loop::end(Rc::as_ptr(services)) });
 }
 
 /// A descriptor that is watched.

@@ -65,11 +65,11 @@ impl LibuvServices {
         }
         // SAFETY: the caller promises the loop; `Handle` gives each its memory.
         let (wake, timer, idle) = unsafe {
-            (
-                Handle::new(UV_ASYNC, |wake| uv_async_init(uv_loop, wake, on_turn))?,
-                Handle::new(UV_TIMER, |timer| uv_timer_init(uv_loop, timer))?,
-                Handle::new(UV_IDLE, |idle| uv_idle_init(uv_loop, idle))?,
-            )
+            let wake = Handle::new(UV_ASYNC, |wake| uv_async_init(uv_loop, wake, on_turn))?;
+            let timer = Handle::new(UV_TIMER, |timer| uv_timer_init(uv_loop, timer))?;
+            let idle = Handle::new(UV_IDLE, |idle| uv_idle_init(uv_loop, idle))?;
+            uv_ref(idle.0); // what is posted is to be called
+            (wake, timer, idle)
         };
         let handle = wake.0;
         // SAFETY: uv_async_send is for any thread.

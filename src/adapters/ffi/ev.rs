@@ -54,14 +54,15 @@ impl ev_async {
 }
 
 impl ev_io {
+    pub const EV__IOFDSET: c_int = 0x80;
+
     pub fn new(cb: ev_cb, fd: c_int) -> Self {
         Self { watcher: ev_watcher::new(cb), next: ptr::null_mut(), fd, events: 0 }
     }
 
     /// Also has libev not rely on what it knows of the descriptor, as `ev_io_set` does.
     pub fn set_events(&mut self, events: c_int) {
-        const EV__IOFDSET: c_int = 0x80;
-        self.events = events | EV__IOFDSET;
+        self.events = events | Self::EV__IOFDSET;
     }
 }
 

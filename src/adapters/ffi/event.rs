@@ -14,7 +14,7 @@ use super::native::event_base;
 pub struct event {
     next_active: *mut event,
     previous_active: *mut *mut event,
-    flags: c_short,
+    pub flags: c_short,
 }
 
 #[repr(C)]
@@ -29,6 +29,10 @@ pub const EV_TIMEOUT: c_short = 0x01;
 pub const EV_READ: c_short = 0x02;
 pub const EV_WRITE: c_short = 0x04;
 pub const EV_PERSIST: c_short = 0x10;
+
+// Flags of an event.
+pub const EVLIST_INTERNAL: c_short = 0x10;
+pub const EVLIST_INIT: c_short = 0x80;
 
 // The core alone, which programs linked to all of libevent have too.
 #[link(name = "event_core")]
@@ -73,8 +77,6 @@ impl Event {
     /// Has the loop not run on for it, as libevent does for its own; it has no function for that.
     /// One that has been added, or looks otherwise than expected, is left alone.
     pub fn set_internal(&self) {
-        const EVLIST_INTERNAL: c_short = 0x10;
-        const EVLIST_INIT: c_short = 0x80;
         // SAFETY: an event of any version is larger than its beginning.
         unsafe {
             if (*self.0).flags == EVLIST_INIT {

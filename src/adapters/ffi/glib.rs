@@ -21,7 +21,7 @@ pub type Dispatch = extern "C" fn(*mut GSource, Option<GSourceFunc>, *mut c_void
 pub struct GSourceFuncs {
     prepare: Option<extern "C" fn(*mut GSource, *mut c_int) -> c_int>,
     check: Option<extern "C" fn(*mut GSource) -> c_int>,
-    dispatch: Dispatch,
+    pub dispatch: Dispatch,
     finalize: Option<extern "C" fn(*mut GSource)>,
     closure_callback: Option<GSourceFunc>,
     closure_marshal: Option<extern "C" fn()>,

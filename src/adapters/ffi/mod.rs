@@ -30,6 +30,9 @@ pub(super) mod glib;
 #[cfg(feature = "libuv")]
 pub(super) mod uv;
 
+#[cfg(test)]
+mod layout;
+
 /// The loops of C libraries, which are only pointed to: cast to these from the types of whatever
 /// binding the program uses.
 pub mod native {

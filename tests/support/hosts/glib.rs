@@ -59,6 +59,13 @@ pub struct Glib {
     context: Context,
 }
 
+impl super::CLoop for Glib {
+    fn attach(&self) -> Services {
+        // SAFETY: a loop that is run on this thread, and outlives what a test attaches.
+        unsafe { GlibServices::attach(self.context.0) }.expect("services")
+    }
+}
+
 impl super::ConformanceHost for Glib {
     fn services(&self) -> Services {
         self.services.clone()

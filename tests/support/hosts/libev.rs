@@ -91,6 +91,13 @@ pub struct Libev {
     ev: Loop,
 }
 
+impl super::CLoop for Libev {
+    fn attach(&self) -> Services {
+        // SAFETY: a loop that is run on this thread, and outlives what a test attaches.
+        unsafe { LibevServices::attach(self.ev.0) }.expect("services")
+    }
+}
+
 impl super::ConformanceHost for Libev {
     fn services(&self) -> Services {
         self.services.clone()

@@ -90,6 +90,13 @@ pub struct Libevent {
     base: Loop,
 }
 
+impl super::CLoop for Libevent {
+    fn attach(&self) -> Services {
+        // SAFETY: a loop that is run on this thread, and outlives what a test attaches.
+        unsafe { LibeventServices::attach(self.base.0) }.expect("services")
+    }
+}
+
 impl super::ConformanceHost for Libevent {
     fn services(&self) -> Services {
         self.services.clone()

@@ -86,6 +86,13 @@ impl Libuv {
     }
 }
 
+impl super::CLoop for Libuv {
+    fn attach(&self) -> Services {
+        // SAFETY: a loop that is run on this thread, and outlives what a test attaches.
+        unsafe { LibuvServices::attach(self.uv_loop.ptr()) }.expect("services")
+    }
+}
+
 impl super::ConformanceHost for Libuv {
     fn services(&self) -> Services {
         self.services.clone()

@@ -69,6 +69,12 @@ pub trait Host: ConformanceHost + Sized {
     const FREES_ELSEWHERE: bool = false;
 }
 
+/// A loop of C.
+pub trait CLoop: Host {
+    /// More services, in the same loop.
+    fn attach(&self) -> haypile::Services;
+}
+
 /// Makes a test of each scenario on each loop.
 macro_rules! every_host {
     ($($scenario:ident),* $(,)?) => {
@@ -106,3 +112,26 @@ macro_rules! every_host {
     };
 }
 pub(crate) use every_host;
+
+/// Makes a test of each scenario on each loop of C.
+macro_rules! every_c_loop {
+    ($($scenario:ident),* $(,)?) => {
+        #[cfg(feature = "glib")]
+        mod on_glib {
+            $(#[test] fn $scenario() { super::$scenario::<crate::support::hosts::Glib>(); })*
+        }
+        #[cfg(feature = "libev")]
+        mod on_libev {
+            $(#[test] fn $scenario() { super::$scenario::<crate::support::hosts::Libev>(); })*
+        }
+        #[cfg(feature = "libevent")]
+        mod on_libevent {
+            $(#[test] fn $scenario() { super::$scenario::<crate::support::hosts::Libevent>(); })*
+        }
+        #[cfg(feature = "libuv")]
+        mod on_libuv {
+            $(#[test] fn $scenario() { super::$scenario::<crate::support::hosts::Libuv>(); })*
+        }
+    };
+}
+pub(crate) use every_c_loop;
