@@ -49,8 +49,20 @@ fn parse(text: &str) -> Result<ConnectionParameters, ParametersError> {
         return Err(unreadable("it has a fragment (a # in the password is written %23)"));
     }
     let url = Url::parse(text).map_err(|error| unreadable(error.to_string()))?;
+    read(&url, text).map_err(|error| match url.query() {
+        // What cannot be read may then be of the password.
+        Some(query)
+            if query.contains('@') && url.username().is_empty() && url.password().is_none() =>
+        {
+            unreadable("there is an @ behind a ? (a ? in the password is written %3F)")
+        }
+        _ => error,
+    })
+}
+
+fn read(url: &Url, text: &str) -> Result<ConnectionParameters, ParametersError> {
     let mut parameters = ConnectionParameters::default();
-    let mut keys = Keys::of(&url)?;
+    let mut keys = Keys::of(url)?;
     match url.scheme() {
         "amqp" => {}
         "amqps" => set_tls(&mut parameters, &mut keys)?,
@@ -75,7 +87,7 @@ fn parse(text: &str) -> Result<ConnectionParameters, ParametersError> {
         }
         parameters.set_virtual_host(decode("virtual host", virtual_host)?)?;
     }
-    set_credentials(&mut parameters, &url, keys.take("auth_mechanism"))?;
+    set_credentials(&mut parameters, url, keys.take("auth_mechanism"))?;
     keys.set(&mut parameters)?;
     Ok(parameters)
 }
@@ -383,6 +395,14 @@ mod tests {
         for fragment in ["amqp://u:p#w@h", "amqp://h#f", "amqp://h/v?heartbeat=1#"] {
             assert!(refusal(fragment).contains("%23"), "{fragment}");
         }
+        for cut in
+            ["amqp://u:12?s3cret@h", "amqp://u:12?heartbeat=s3cret@h", "amqp://u?s3cret&s3cret@h"]
+        {
+            let refusal = refusal(cut);
+            assert!(refusal.contains("%3F") && !refusal.contains("s3cret"), "{refusal}");
+        }
+        assert!(read("amqp://h?connection_name=me@here").connection_name().is_some());
+        assert!(refusal("amqp://u:p@h?key=me@here").contains("\"key\""));
         assert!(refusal("").contains("URL"));
         assert!(refusal(&format!("amqp://h/{}", "v".repeat(256))).contains("virtual_host"));
     }
