@@ -1,8 +1,12 @@
 //! The examples, run as a user runs them.
 
+#[cfg(feature = "libuv")]
 use std::io::{BufRead, BufReader, Write};
+#[cfg(feature = "libuv")]
 use std::net::TcpStream;
-use std::process::{Command, Stdio};
+use std::process::Command;
+#[cfg(feature = "libuv")]
+use std::process::Stdio;
 
 /// The command that runs an example, with the features that it has just been built with.
 fn command(example: &str) -> Command {
