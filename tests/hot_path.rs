@@ -74,20 +74,21 @@ static ALLOCATOR: Counting = Counting;
 /// Connects, opens a channel, declares a queue, consumes from it, and goes on.
 fn consuming<H: Host>(
     parameters: ConnectionParameters,
+    no_ack: bool,
     on_message: impl FnMut(&Channel, &Delivery<'_>) + 'static,
     then: impl FnOnce(&Channel, Rc<str>) + 'static,
 ) {
     let host = H::new();
     let stop = host.stopper();
     let callbacks = ConnectionCallbacks::new()
-        .on_open(|connection| {
-            let opened = |channel: &Channel, opened: Result<()>| {
+        .on_open(move |connection| {
+            let opened = move |channel: &Channel, opened: Result<()>| {
                 opened.expect("the channel opens");
                 let declare = queue::Declare { exclusive: true, ..Default::default() };
-                let declared = |channel: &Channel, ok: Result<queue::DeclareOk<'static>>| {
+                let declared = move |channel: &Channel, ok: Result<queue::DeclareOk<'static>>| {
                     let queue: Rc<str> = ok.expect("declared").queue.to_string().into();
                     let name = haypile::ShortStr::from(&*queue).into_owned();
-                    let consume = basic::Consume { queue: name, ..Default::default() };
+                    let consume = basic::Consume { queue: name, no_ack, ..Default::default() };
                     channel
                         .basic_consume(consume, on_message, move |channel, ok| {
                             ok.expect("consuming");
@@ -112,7 +113,7 @@ struct Cost {
     reads: u64,
 }
 
-fn small_messages<H: Host>(parameters: ConnectionParameters) -> Cost {
+fn small_messages<H: Host>(parameters: ConnectionParameters, no_ack: bool) -> Cost {
     /// Until the buffers have their sizes.
     const WARM_UP: u64 = 20_000;
     const MEASURED: u64 = 100_000;
@@ -143,8 +144,10 @@ fn small_messages<H: Host>(parameters: ConnectionParameters) -> Cost {
     let queue = Rc::clone(&to);
     let on_message = move |channel: &Channel, delivery: &Delivery<'_>| {
         received += 1;
-        let delivery_tag = delivery.delivery_tag();
-        channel.basic_ack(basic::Ack { delivery_tag, multiple: false }).expect("open");
+        if !no_ack {
+            let delivery_tag = delivery.delivery_tag();
+            channel.basic_ack(basic::Ack { delivery_tag, multiple: false }).expect("open");
+        }
         // What a program keeps is its own: a copy, for a body this small.
         if received.is_multiple_of(100) {
             keep.borrow_mut().push(delivery.to_bytes());
@@ -164,7 +167,7 @@ fn small_messages<H: Host>(parameters: ConnectionParameters) -> Cost {
             channel.connection().close(200, "measured").expect("open");
         }
     };
-    consuming::<H>(parameters, on_message, move |channel, queue| {
+    consuming::<H>(parameters, no_ack, on_message, move |channel, queue| {
         to.replace(queue);
         publish(channel, &to.borrow());
     });
@@ -190,13 +193,15 @@ fn small_messages<H: Host>(parameters: ConnectionParameters) -> Cost {
 }
 
 fn a_hundred_thousand_small_messages_allocate_nothing_each<H: Host>() {
-    let Cost { allocations, largest, reads, .. } = small_messages::<H>(broker());
-    // At most one for each read, and there are many messages in a read.
-    assert!(
-        allocations <= reads * (1 + H::ALLOCATES),
-        "{allocations} allocations in {reads} reads"
-    );
-    assert!(largest < 16 * 1024, "{largest} bytes at once");
+    for no_ack in [false, true] {
+        let Cost { allocations, largest, reads, .. } = small_messages::<H>(broker(), no_ack);
+        // At most one for each read, and there are many messages in a read.
+        assert!(
+            allocations <= reads * (1 + H::ALLOCATES),
+            "{allocations} allocations in {reads} reads"
+        );
+        assert!(largest < 16 * 1024, "{largest} bytes at once");
+    }
 }
 
 #[cfg(feature = "tls")]
@@ -206,7 +211,7 @@ mod over_tls {
     every_host!(records_allocate_and_messages_do_not);
 
     fn records_allocate_and_messages_do_not<H: Host>() {
-        let Cost { allocations, largest, .. } = small_messages::<H>(support::tls::broker());
+        let Cost { allocations, largest, .. } = small_messages::<H>(support::tls::broker(), false);
         // rustls makes buffers for each record, and the broker makes the records.
         assert!(allocations < 50_000, "{allocations} allocations for 100,000 messages");
         assert!(largest < 17 * 1024, "{largest} bytes at once");
@@ -278,7 +283,7 @@ fn a_thousand_publishes_leave_in_four_writes<H: Host>() {
             channel.connection().close(200, "measured").expect("open");
         }
     };
-    consuming::<H>(broker(), on_message, move |channel, queue| {
+    consuming::<H>(broker(), false, on_message, move |channel, queue| {
         at_start.set((channel.connection().counters().writes, 0));
         for _ in 0..MESSAGES {
             let to = basic::Publish { routing_key: (&*queue).into(), ..Default::default() };

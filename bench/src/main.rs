@@ -20,6 +20,7 @@ Usage: bench loop [FLAG ..]
        bench amqp [--pika] [--sizes] [--url URL] [FLAG ..]
        bench chart FILE
        bench scale [FLAG ..]
+       bench instructions
 
 loop measures event loops, each in a process of its own, in interleaved rounds: haypile, libuv,
 libev, libevent, GLib, calloop, tokio, async-io, and the bare system calls as the floor.
@@ -35,6 +36,8 @@ limit.
 chart draws an SVG of what amqp --csv has written.
 
 scale measures haypile with thousands of channels, consumers and connections, beside one.
+
+instructions has callgrind count how many haypile takes for a message. It needs valgrind.
 
   --quick          few rounds of little work: shows that it runs, not how fast
   --rounds N       rounds (15 of loop, 7 of the others; with --quick 3 and 1)
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Ok(Some(command)) if command == "amqp-child" => amqp::child(arguments),
         Ok(Some(command)) if command == "scale" => scale::main(arguments),
         Ok(Some(command)) if command == "scale-child" => scale::child(arguments),
+        Ok(Some(command)) if command == "instructions" => amqp::instructions::main(arguments),
         Ok(_) if arguments.contains("--help") => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;

@@ -63,7 +63,7 @@ pub struct Spec {
 }
 
 impl Spec {
-    fn sized(job: Job, size: usize) -> Self {
+    pub fn sized(job: Job, size: usize) -> Self {
         let name = match size {
             SMALL => job.name().to_owned(),
             _ if size >= 1 << 20 => format!("{}_{}m", job.name(), size >> 20),

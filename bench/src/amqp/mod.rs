@@ -9,6 +9,7 @@ mod bars;
 mod broker;
 mod endpoint;
 mod haypile;
+pub mod instructions;
 mod job;
 mod lapin;
 mod raw;

@@ -1,5 +1,9 @@
 //! What a publish puts on the wire, and that one which cannot be encoded leaves no trace.
 
+use std::io::IoSlice;
+
+use bytes::Bytes;
+
 use super::broker;
 use super::pair::{Pair, pattern};
 use crate::channel::ChannelId;
@@ -122,4 +126,36 @@ fn nothing_is_published_on_a_channel_that_is_not_open() {
     pair.feed(&broker::channel_close_ok(1));
     assert_eq!(pair.publish(channel, "x"), refused, "closed");
     assert_eq!(pair.sent_names(), ["1 basic.publish", "1 header(0)", "1 channel.close"]);
+}
+
+/// What a write would be given.
+fn slices(pair: &mut Pair) -> Vec<(*const u8, usize)> {
+    let mut slices = [IoSlice::new(&[]); 64];
+    let used = pair.machine.output().slices(&mut slices);
+    slices[..used].iter().map(|slice| (slice.as_ptr(), slice.len())).collect()
+}
+
+#[test]
+fn a_long_body_that_is_handed_over_is_written_from_where_it_lies() {
+    const FRAME_MAX: usize = 131_072;
+    for size in [8 * 1024 + 1, 64 * 1024, FRAME_MAX - 8, 300_000] {
+        let mut pair = Pair::tuned(0, FRAME_MAX as u32);
+        let channel = pair.open_channel();
+        let body = Bytes::from(pattern(size));
+        pair.publish(channel, body.clone()).unwrap();
+        let all = slices(&mut pair);
+        let within = body.as_ptr_range();
+        let parts: Vec<_> = all.into_iter().filter(|(at, _)| within.contains(at)).collect();
+        // In frames, one behind the other, and all of it.
+        let frames = body.chunks(FRAME_MAX - 8).map(|part| (part.as_ptr(), part.len()));
+        assert_eq!(parts, Vec::from_iter(frames), "{size} bytes");
+    }
+}
+
+#[test]
+fn a_body_that_is_short_or_borrowed_is_copied_so_that_one_slice_has_all() {
+    let (mut pair, channel) = Pair::with_channel();
+    pair.publish(channel, Bytes::from(pattern(8 * 1024))).unwrap();
+    pair.publish(channel, &pattern(20_000)[..]).unwrap();
+    assert_eq!(slices(&mut pair).len(), 1);
 }
