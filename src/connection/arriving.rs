@@ -17,7 +17,8 @@ pub(crate) struct Arrival<'b> {
     pub(crate) content: WholeContent<'b>,
 }
 
-/// A [`basic::Deliver`] as it lies in the read buffer.
+/// A [`basic::Deliver`] as it lies in the read buffer. To decode that one here, whose strings may be
+/// owned, makes a small delivery a third slower.
 pub(crate) struct Deliver<'b> {
     consumer_tag: &'b [u8],
     delivery_tag: u64,
