@@ -188,9 +188,19 @@ impl Stage {
         self.run();
     }
 
-    /// Lets happen what is going to.
+    /// Lets happen what is going to: for a while, and then for some turns, since a busy machine may
+    /// leave the loop none in that while. Between two turns it looks at its descriptors.
     pub(super) fn settle(&self) {
-        self.run_for(A_WHILE);
+        const TURNS: usize = 8;
+        fn stop_after(turns: usize, services: Services, stop: Rc<dyn Fn()>) {
+            match turns {
+                0 => stop(),
+                _ => services.clone().add_callback(move || stop_after(turns - 1, services, stop)),
+            }
+        }
+        let (services, stop) = (self.services(), self.stopper());
+        self.services().call_later(A_WHILE, move || stop_after(TURNS, services, stop));
+        self.run();
     }
 
     /// Runs the loop for a while, in which it must have next to nothing to do. No timer ends that.

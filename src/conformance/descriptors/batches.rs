@@ -55,7 +55,8 @@ pub(in crate::conformance) fn hundreds_are_all_told(stage: &Stage) {
 
 /// Has the first that is called do something to all others. Gives how many were called.
 fn first_called(stage: &Stage, act: impl Fn(&Services, FdKey) + 'static) -> usize {
-    let (services, calls) = (stage.services(), Rc::new(Cell::new(0)));
+    let (services, stop) = (stage.services(), stage.stopper());
+    let calls = Rc::new(Cell::new(0));
     let count = Rc::clone(&calls);
     let (_theres, keys) = crowd(stage, 20, move |index, keys| {
         count.set(count.get() + 1);
@@ -65,7 +66,10 @@ fn first_called(stage: &Stage, act: impl Fn(&Services, FdKey) + 'static) -> usiz
         let keys = keys.borrow().clone();
         services.remove_fd(keys[index]);
         keys.iter().filter(|key| **key != keys[index]).for_each(|key| act(&services, *key));
+        stop();
     });
+    stage.run();
+    // What is left of the batch, if the loop has stopped before that.
     stage.settle();
     keys.take().into_iter().for_each(|key| stage.services().remove_fd(key));
     calls.get()
