@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
@@ -58,12 +58,14 @@ fn a_broker_that_is_killed_amid_confirmed_publishes<H: Host>() {
     let fates = Rc::new(RefCell::new(vec![None; MESSAGES]));
 
     let (name, told) = (queue.clone(), Rc::clone(&fates));
+    let all_published = Rc::new(Cell::new(false));
     let (ended, _) = outage::<H, _>("kill", |control, cue| {
         declare::<H>(name.clone());
         // RabbitMQ answers a declare before it is on disk, as much as two seconds before.
         control.ctl(&["eval", "mnesia:sync_log()."]);
         support::on_channel(&H::new(), broker(), move |channel| {
-            let mut confirmed = 0;
+            let (mut confirmed, mut cue) = (0, Some(cue));
+            let published = Rc::clone(&all_published);
             let on_confirm = move |_: &Channel, confirm: Confirm<'_>| {
                 let fate = match confirm.outcome {
                     PublishOutcome::Acked => Fate::Confirmed,
@@ -74,13 +76,13 @@ fn a_broker_that_is_killed_amid_confirmed_publishes<H: Host>() {
                 let before = told.borrow_mut()[index].replace(fate);
                 assert_eq!(before, None, "publish {index} was told before");
                 confirmed += usize::from(fate == Fate::Confirmed);
-                if confirmed == KILLED_AT && fate == Fate::Confirmed {
-                    cue.send(()).expect("somebody waits");
+                if confirmed >= KILLED_AT && published.get() {
+                    cue.take().into_iter().for_each(|cue| cue.send(()).expect("somebody waits"));
                 }
             };
             let selected = |_: &Channel, ok: Result<()>| ok.expect("confirm mode");
             channel.confirm_delivery(on_confirm, selected).expect("open");
-            publish_all(channel, name, 0, MESSAGES);
+            publish_all(channel, name, 0, MESSAGES, move || all_published.set(true));
         })
     });
     assert!(matches!(ended, Error::StreamLost(_)), "{ended}");
@@ -122,7 +124,13 @@ fn declare<H: Host>(queue: String) {
 }
 
 /// Publishes persistent messages, each with its number, a thousand in each turn of the loop.
-fn publish_all(channel: &Channel, queue: String, first: usize, end: usize) {
+fn publish_all(
+    channel: &Channel,
+    queue: String,
+    first: usize,
+    end: usize,
+    done: impl FnOnce() + 'static,
+) {
     let properties = BasicProperties { delivery_mode: Some(2), ..Default::default() };
     for number in first..end.min(first + 1000) {
         let to = basic::Publish { routing_key: queue.as_str().into(), ..Default::default() };
@@ -131,7 +139,9 @@ fn publish_all(channel: &Channel, queue: String, first: usize, end: usize) {
     if first + 1000 < end {
         let (again, services) = (channel.clone(), channel.connection().services());
         let services = services.expect("the connection is open");
-        services.add_callback(move || publish_all(&again, queue, first + 1000, end));
+        services.add_callback(move || publish_all(&again, queue, first + 1000, end, done));
+    } else {
+        done();
     }
 }
 
