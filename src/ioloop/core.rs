@@ -55,8 +55,8 @@ pub struct LoopCore {
     sessions: RefCell<Keyed<Rc<dyn LoopSession>>>,
     pub(super) batches: Batches,
     in_turn: Cell<bool>,
-    /// Whether there is more or less to do, or at another time, than at the last
-    /// [`set_unchanged`](Self::set_unchanged).
+    /// Whether there is more to do, or at another time, than at the last
+    /// [`set_unchanged`](Self::set_unchanged). A timer less is no change: a wait may end early.
     changed: Cell<bool>,
     detached: Cell<bool>,
     read_buffer: Cell<Option<Arc<[u8]>>>,
@@ -324,7 +324,6 @@ impl LoopCore {
     /// call.
     #[inline]
     pub(crate) fn remove_timer(&self, id: TimerId) -> (bool, Option<TimerCallback>, bool) {
-        self.changed.set(true);
         let mut timers = self.timers.borrow_mut();
         let (pending, callback) = timers.remove(id);
         let last = pending && timers.is_empty() && !self.in_turn.get();

@@ -97,7 +97,8 @@ impl LoopHandle {
     ) -> io::Result<FdKey> {
         let services = self.services().ok_or_else(|| io::Error::other(LoopError::Gone))?;
         let handler = UserHandler::new(fd, self.clone(), handler);
-        services.add_fd(interest, Rc::new(handler))
+        // As the crate's own: a panic is not caught on this loop.
+        services.add_own_fd(interest, Rc::new(handler))
     }
 
     /// See [`IOLoop::update_handler`](super::IOLoop::update_handler).
