@@ -146,6 +146,10 @@ impl Reactor for AsyncIoServices {
         Timer::at(deadline)
     }
 
+    fn reset(timer: &mut Timer, deadline: Instant) {
+        timer.set_at(deadline);
+    }
+
     fn woken(&self) -> &Arc<Woken> {
         &self.woken
     }

@@ -16,6 +16,9 @@ pub(super) trait Reactor: Host {
 
     fn timer(deadline: Instant) -> Self::Timer;
 
+    /// Sets it anew, whether it has fired or not.
+    fn reset(timer: &mut Self::Timer, deadline: Instant);
+
     fn woken(&self) -> &Arc<Woken>;
 
     /// Calls the handler of a descriptor at most once, and has its waker told of what follows.
@@ -24,8 +27,10 @@ pub(super) trait Reactor: Host {
 
 pub(super) struct Driver<R: Reactor> {
     services: OfLoop<R>,
-    /// Until it has fired.
-    timer: Option<(Instant, R::Timer)>,
+    /// Made once: a new one for each deadline may cost a heap allocation.
+    timer: Option<R::Timer>,
+    /// What it is set to, until it has fired. Set to nothing, it may wake the driver in vain.
+    deadline: Option<Instant>,
     /// Empty but for its capacity, which it trades with the list of the woken.
     fds: Vec<usize>,
 }
@@ -36,19 +41,29 @@ impl<R: Reactor> Driver<R> {
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&woken));
         let services = Foreign::new(waker, |_| host(woken));
-        let driver =
-            Self { services: OfLoop(Rc::downgrade(&services)), timer: None, fds: Vec::new() };
-        (services, driver)
+        let of_loop = OfLoop(Rc::downgrade(&services));
+        (services, Self { services: of_loop, timer: None, deadline: None, fds: Vec::new() })
     }
 
     /// True once for each time that the timer was set.
     fn poll_timer(&mut self, context: &mut Context<'_>) -> bool {
-        self.timer.take_if(|(_, timer)| Pin::new(timer).poll(context).is_ready()).is_some()
+        let timer = self.timer.as_mut().filter(|_| self.deadline.is_some());
+        let fires = timer.is_some_and(|timer| Pin::new(timer).poll(context).is_ready());
+        if fires {
+            self.deadline = None;
+        }
+        fires
     }
 
     fn set_timer(&mut self, deadline: Option<Instant>) {
-        if self.timer.as_ref().map(|(at, _)| *at) != deadline {
-            self.timer = deadline.map(|at| (at, R::timer(at)));
+        if self.deadline == deadline {
+            return;
+        }
+        self.deadline = deadline;
+        match (deadline, &mut self.timer) {
+            (None, _) => {}
+            (Some(at), Some(timer)) => R::reset(timer, at),
+            (Some(at), timer) => *timer = Some(R::timer(at)),
         }
     }
 }

@@ -124,6 +124,10 @@ impl Reactor for TokioServices {
         Box::pin(sleep_until(deadline.into()))
     }
 
+    fn reset(timer: &mut Self::Timer, deadline: Instant) {
+        timer.as_mut().reset(deadline.into());
+    }
+
     fn woken(&self) -> &Arc<Woken> {
         &self.woken
     }
