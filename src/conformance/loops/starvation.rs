@@ -113,11 +113,22 @@ pub(in crate::conformance) fn a_timer_that_is_always_due_starves_nobody(stage: &
 }
 
 pub(in crate::conformance) fn a_thread_that_posts_without_end_starves_nobody(stage: &Stage) {
+    /// Some always wait, and not so many more in each turn that a turn takes for ever.
+    const WAITING: usize = 1000;
     let (remote, done) = (stage.services().remote(), Arc::new(AtomicBool::new(false)));
-    let is_done = Arc::clone(&done);
+    let (is_done, waiting) = (Arc::clone(&done), Arc::new(AtomicUsize::new(0)));
     let thread = thread::spawn(move || {
         while !is_done.load(Ordering::Relaxed) {
-            remote.add_callback(|| ()).expect("a loop");
+            if waiting.load(Ordering::Relaxed) == WAITING {
+                thread::yield_now();
+                continue;
+            }
+            waiting.fetch_add(1, Ordering::Relaxed);
+            let called = Arc::clone(&waiting);
+            let post = move || {
+                called.fetch_sub(1, Ordering::Relaxed);
+            };
+            remote.add_callback(post).expect("a loop");
         }
     });
     serves_all(stage);
