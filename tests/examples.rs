@@ -4,6 +4,9 @@ use std::io::{BufRead, BufReader, Lines, Write};
 use std::net::TcpStream;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
+use haypile::ConnectionParameters;
+use haypile::conformance::tools::forward::{End, Forward};
+
 const FEATURES: [(&str, bool); 3] = [
     ("async-io", cfg!(feature = "async-io")),
     ("calloop", cfg!(feature = "calloop")),
@@ -177,6 +180,25 @@ fn several_hosts_finds_the_one_that_works_and_tells_of_those_that_do_not() {
     assert!(told[0].ends_with(" (3 times)"), "{told:?}");
     let refused = "- cannot connect to \"127.0.0.1\" at 127.0.0.1:1: Connection refused";
     assert!(told[1].starts_with(refused), "{told:?}");
+}
+
+#[test]
+fn reconnect_comes_back_when_its_connection_is_lost() {
+    needs_broker();
+    let url = std::env::var("AMQP_URL").expect("it is set");
+    let broker: ConnectionParameters = url.parse().expect("a URL");
+    let forward = Forward::to(&broker);
+    let port = |port: u16| format!(":{port}");
+    let through = url.replace(&port(broker.port()), &port(forward.address().port()));
+    assert_ne!(through, url, "the broker's URL tells its port");
+    let mut consumer = Running::start("reconnect", &[&through]);
+    for _ in 0..2 {
+        assert_eq!(consumer.line(), "connected");
+        assert_eq!(consumer.line(), "consuming");
+        forward.end(End::Cut);
+        assert_eq!(consumer.line(), "connection lost: the peer closed the stream");
+    }
+    assert_eq!(consumer.line(), "connected");
 }
 
 #[test]
