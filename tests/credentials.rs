@@ -25,6 +25,7 @@ every_host!(
     a_broker_that_asks_for_more,
     an_answer_that_comes_too_late_is_of_no_consequence,
     a_panic_of_the_credentials_is_the_end_of_the_attempt,
+    credentials_that_panic_when_they_are_dropped_harm_nobody,
 );
 
 /// Connects, closes what opens, and gives how it ended.
@@ -310,4 +311,58 @@ fn a_panic_of_the_credentials_is_the_end_of_the_attempt<H: Host>() {
         host.run();
         assert_eq!(told.take(), Some(Error::CallbackPanicked("no token today".into())));
     }
+}
+
+/// Nothing to say, and a last word.
+struct Clinging;
+
+impl Credentials for Clinging {
+    fn mechanism(&self) -> &str {
+        "PLAIN"
+    }
+
+    fn start(&self, answer: SaslAnswer) {
+        answer.fail("they keep it");
+    }
+}
+
+impl Drop for Clinging {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            panic!("not without them");
+        }
+    }
+}
+
+/// Told once as every panic of a user's is, and the loop goes on.
+fn credentials_that_panic_when_they_are_dropped_harm_nobody<H: Host>() {
+    let host = H::new();
+    let (told, note) = (Rc::new(RefCell::new(Vec::new())), Rc::default());
+    let notes: Rc<RefCell<Vec<String>>> = Rc::clone(&note);
+    host.services().core().set_on_panic(move |message| notes.borrow_mut().push(message.into()));
+    let mut parameters = broker();
+    parameters.set_credentials(Clinging);
+    let (tell, stop) = (Rc::clone(&told), host.stopper());
+    let callbacks = ConnectionCallbacks::new().on_open_error(move |connection, error| {
+        tell.borrow_mut().push(error);
+        let stop = Rc::clone(&stop);
+        let services = connection.services().expect("the loop runs");
+        services.call_later(std::time::Duration::from_millis(1), move || stop());
+    });
+    drop(host.connect(parameters, callbacks));
+    if H::UNWINDS {
+        let run = std::panic::AssertUnwindSafe(|| host.run());
+        assert!(std::panic::catch_unwind(run).is_err());
+        host.run();
+    } else {
+        host.run();
+        assert_eq!(*note.borrow(), ["not without them"]);
+    }
+    let reason = "they keep it".to_owned();
+    assert_eq!(told.take(), [HandshakeError::NoCredentials { reason }.into()]);
+    // A connection on the same services opens.
+    let ended = support::on_channel(&host, broker(), |channel| {
+        channel.connection().close(200, "bye").expect("it is open");
+    });
+    assert!(matches!(ended, Error::ConnectionClosed(_)), "{ended}");
 }

@@ -4,12 +4,12 @@
 
 mod support;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -20,7 +20,8 @@ use support::{Host, every_host};
 every_host!(
     posts_of_four_threads_race_with_the_end_of_the_loop,
     what_is_watched_goes_with_the_loop,
-    a_regular_file_is_refused,
+    what_a_user_adds_to_the_end_takes_nothing_from_it,
+    a_panic_that_throws_another_harms_nobody,
     a_loop_that_is_run_again_goes_on,
 );
 
@@ -108,23 +109,43 @@ fn what_is_watched_goes_with_the_loop<H: Host>() {
     assert_eq!(services.remote().add_callback(|| ()), Err(LoopError::Gone));
 }
 
-fn a_regular_file_is_refused<H: Host>() {
-    struct File(std::fs::File);
-    impl AsFd for File {
-        fn as_fd(&self) -> BorrowedFd<'_> {
-            self.0.as_fd()
+fn what_a_user_adds_to_the_end_takes_nothing_from_it<H: Host>() {
+    let host = H::new();
+    let services = host.services();
+    let (end, _peer) = End::pair(true, || ());
+    services.add_fd(Ready::READ, end.clone()).expect("a socket");
+    let order = Rc::new(RefCell::new(Vec::new()));
+    for number in 0..2 {
+        let order = Rc::clone(&order);
+        services.core().add_on_detach(move || order.borrow_mut().push(number));
+    }
+    drop(host);
+    assert_eq!(*order.borrow(), [0, 1]);
+    assert_eq!(Rc::strong_count(&end), 1, "it is watched still");
+    let late = Rc::clone(&order);
+    services.core().add_on_detach(move || late.borrow_mut().push(2));
+    assert_eq!((order.borrow().len(), Rc::strong_count(&order)), (2, 1));
+}
+
+/// What is thrown may panic when it is dropped.
+fn a_panic_that_throws_another_harms_nobody<H: Host>() {
+    struct Another;
+    impl Drop for Another {
+        fn drop(&mut self) {
+            panic!("another");
         }
     }
-    impl FdHandler for File {
-        fn on_ready(self: Rc<Self>, ready: Ready) -> Ready {
-            ready
-        }
+    if H::UNWINDS {
+        return; // it comes out of the run, and is its caller's
     }
     let host = H::new();
-    let file = Rc::new(File(std::fs::File::open("Cargo.toml").expect("it is there")));
-    let refused = host.services().add_fd(Ready::READ, file.clone());
-    assert_eq!(refused.expect_err("epoll takes none").kind(), std::io::ErrorKind::PermissionDenied);
-    assert_eq!(Rc::strong_count(&file), 1);
+    let told = Rc::new(Cell::new(0));
+    let tell = Rc::clone(&told);
+    host.services().core().set_on_panic(move |_| tell.set(tell.get() + 1));
+    host.services().add_callback(|| std::panic::panic_any(Another));
+    host.services().add_callback(host.stopper_fn());
+    host.run();
+    assert_eq!(told.get(), 1);
 }
 
 fn a_loop_that_is_run_again_goes_on<H: Host>() {
@@ -246,16 +267,25 @@ mod of_async_io {
         assert!(driver.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         let executor = LocalExecutor::new();
         executor.spawn(driver).detach();
-        let (end, mut peer) = End::pair(true, || ());
+        let waiting = Rc::new(Cell::new(None::<Waker>));
+        let waits = Rc::clone(&waiting);
+        let (end, mut peer) =
+            End::pair(true, move || waits.take().into_iter().for_each(Waker::wake));
         services.add_fd(Ready::READ, end.clone()).expect("a socket");
+        // It writes once the executor has been run, and nobody but the driver wakes that.
+        let (tell, told) = mpsc::channel();
         let writer = thread::spawn(move || {
-            thread::sleep(Duration::from_millis(5));
+            told.recv().expect("the executor runs");
             peer.write_all(b"x").expect("room");
             peer
         });
         let until = poll_fn(|context| {
-            context.waker().wake_by_ref();
-            if end.calls.get() > 0 { Poll::Ready(()) } else { Poll::Pending }
+            if end.calls.get() > 0 {
+                return Poll::Ready(());
+            }
+            waiting.set(Some(context.waker().clone()));
+            let _ = tell.send(());
+            Poll::Pending
         });
         block_on(executor.run(until));
         drop(writer.join());
@@ -377,17 +407,14 @@ mod of_calloop {
         let (mut event_loop, services) = new_loop();
         let fired = Rc::new(Cell::new(0));
         let count = Rc::clone(&fired);
-        let timer =
-            services.call_later(Duration::from_millis(1), move || count.set(count.get() + 1));
+        let timer = services.add_timeout(Instant::now(), move || count.set(count.get() + 1));
         let weak = services.downgrade();
         let (end, mut peer) = End::pair(true, move || {
             let services = weak.upgrade().expect("they are held");
-            thread::sleep(Duration::from_millis(1));
             assert!(services.reset_timeout(timer, Instant::now() + Duration::from_millis(20)));
         });
         services.add_fd(Ready::READ, end).expect("a socket");
         peer.write_all(b"x").expect("room");
-        thread::sleep(Duration::from_millis(2));
         let begun = Instant::now();
         dispatch_until(&mut event_loop, || fired.get() > 0);
         assert!(begun.elapsed() >= Duration::from_millis(20));
@@ -423,10 +450,15 @@ mod of_calloop {
 
 #[cfg(feature = "tokio")]
 mod of_tokio {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
     use tokio::runtime::{Builder, LocalOptions};
+    use tokio::sync::oneshot;
     use tokio::task::{LocalSet, yield_now};
 
-    use haypile::TokioServices;
+    use haypile::{ConnectionCallbacks, TokioConnection, TokioServices};
+
+    use crate::support::peers::Peer;
 
     use super::*;
 
@@ -439,6 +471,39 @@ mod of_tokio {
                 yield_now().await;
             }
         });
+    }
+
+    #[test]
+    fn a_connection_needs_nobody_to_hold_it() {
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        LocalSet::new().block_on(&runtime, async {
+            let peer = Peer::new(|wire| {
+                wire.open();
+                wire.obey();
+            });
+            let (tell, closed) = oneshot::channel();
+            let callbacks = ConnectionCallbacks::new()
+                .on_open(|connection| connection.close(200, "bye").expect("it is open"))
+                .on_close(move |_, reason| drop(tell.send(reason)));
+            drop(TokioConnection::new(peer.parameters(), callbacks));
+            closed.await.expect("it was told");
+            peer.join();
+        });
+    }
+
+    /// Not later, when it would be the end of the connections alone.
+    #[test]
+    fn a_runtime_without_time_or_io_is_refused_at_once() {
+        let attaches = |builder: &mut Builder| {
+            let runtime = builder.build().expect("a runtime");
+            let attach = || {
+                LocalSet::new().block_on(&runtime, async { drop(TokioServices::attach()) });
+            };
+            catch_unwind(AssertUnwindSafe(attach)).is_ok()
+        };
+        assert!(attaches(Builder::new_current_thread().enable_all()));
+        assert!(!attaches(Builder::new_current_thread().enable_io()));
+        assert!(!attaches(Builder::new_current_thread().enable_time()));
     }
 
     #[test]

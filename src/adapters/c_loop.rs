@@ -63,7 +63,7 @@ pub(super) unsafe fn turn<H: Host>(services: *const Foreign<H>) {
 #[cfg(any(feature = "glib", feature = "libev"))]
 pub(super) unsafe fn end<H: Host>(services: *const Foreign<H>) {
     // SAFETY: the caller's promise.
-    unsafe { enter(services, |services: &Foreign<H>| services.core.detach()) }
+    unsafe { enter(services, Foreign::end) }
 }
 
 /// Calls `call` with the services, unless they are ending.

@@ -91,7 +91,7 @@ impl FromStr for ConnectionKind {
 /// [`Error::Io`](crate::Error::Io) if the operating system has no loop to give.
 ///
 /// # Panics
-/// For tokio, outside of a `LocalSet` or local runtime, as its `spawn_local` does.
+/// For [`ConnectionKind::Tokio`], as `TokioServices::attach`: outside of a `LocalSet` or local runtime.
 pub fn create_connection(
     kind: impl Into<ConnectionKind>,
     workflow: impl Into<ConnectionWorkflow>,

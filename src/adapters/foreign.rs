@@ -69,7 +69,7 @@ impl<H: Host> Foreign<H> {
             ended: Cell::new(false),
         });
         let me = Rc::downgrade(&services);
-        services.core.set_on_detach(move || me.upgrade().iter().for_each(|me| me.end()));
+        services.core.add_on_detach(move || me.upgrade().iter().for_each(|me| me.end()));
         services
     }
 
@@ -106,10 +106,20 @@ impl<H: Host> Foreign<H> {
         self.fds.borrow().get(key).map(|(fd, handler)| look(fd, handler))
     }
 
-    fn end(&self) {
-        self.core.detach();
+    /// Detaches the core and leaves the host, which may go once this returns, also from inside of a
+    /// detach that is under way.
+    pub(super) fn end(&self) {
+        let mut handlers = Vec::new();
+        self.core.detach_after(|| handlers = self.leave());
+        handlers.extend(self.leave());
+        drop(self.core.call_user(|| drop(handlers)));
+    }
+
+    /// Takes all out of the host: before anything of the user's is dropped, which may end that. Gives
+    /// the handlers that are left.
+    fn leave(&self) -> Vec<Held> {
         if self.ended.replace(true) {
-            return;
+            return Vec::new();
         }
         self.host.keep_alive(false);
         drop(self.anchor.take());
@@ -118,9 +128,9 @@ impl<H: Host> Foreign<H> {
             self.host.unwatch(fd);
             handler
         });
-        let handlers: Vec<_> = handlers.collect();
+        let handlers = handlers.collect();
         self.host.leave();
-        drop(self.core.call_user(|| drop(handlers)));
+        handlers
     }
 }
 

@@ -54,7 +54,8 @@ impl GlibServices {
     ///
     /// # Safety
     /// `main_context` is null or a context, and whoever iterates it does that on this thread. Should
-    /// it go before these services, that detaches them.
+    /// it go before these services, that detaches them: until they are gone, its last reference is let
+    /// go of on this thread too.
     ///
     /// # Errors
     /// None so far.

@@ -39,6 +39,9 @@ connection_on_raw_loop!(LibevConnection, LibevServices, ev_loop: ev_loop);
 /// epoll late by up to a millisecond. libev tells of an error or a hang-up as of what is watched for,
 /// without [`Ready::ERROR`].
 ///
+/// An `ev_run` inside one of their callbacks serves the host's own watchers, but not them: what is
+/// readable then is told again and again. So the callback should leave that to the loop.
+///
 /// They want a libev 4 whose watchers are as in its own distribution: with `EV_COMMON` and the
 /// priorities unchanged.
 pub struct LibevServices {
@@ -55,8 +58,8 @@ impl LibevServices {
     /// Services in a loop, which the host runs, before or after.
     ///
     /// # Safety
-    /// `ev` is null or a loop that is run on this thread. Should it be destroyed before these
-    /// services, that detaches them.
+    /// `ev_loop` is null or a loop that is run, and destroyed, on this thread. Should it be destroyed
+    /// before these services, that detaches them.
     ///
     /// # Errors
     /// [`Misuse::NullLoop`].

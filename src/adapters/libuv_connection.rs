@@ -33,6 +33,10 @@ connection_on_raw_loop!(LibuvConnection, LibuvServices, uv_loop: uv_loop_t);
 /// have been posted; timers and descriptors added by hand do not keep it. libuv takes one watcher for
 /// a descriptor: a second one is refused with `EEXIST`. Its timers have a resolution of a
 /// millisecond, and are never early.
+///
+/// A host that closes whatever handles it finds, by `uv_walk`, detaches them before: of handles that
+/// it has closed itself the memory, some hundred bytes each, leaks, since libuv tells only the one who
+/// closed when they are done.
 pub struct LibuvServices {
     uv_loop: *mut uv_loop_t,
     services: *const Foreign<Self>,

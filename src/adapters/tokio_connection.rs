@@ -6,11 +6,12 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::io::unix::AsyncFd;
+use tokio::net::UnixDatagram;
 use tokio::runtime::Handle;
-use tokio::time::{Sleep, sleep_until};
+use tokio::time::{Sleep, sleep, sleep_until};
 
 use super::driver::{Driver, Reactor, Woken};
 use super::foreign::{Foreign, Held, Host};
@@ -47,7 +48,7 @@ impl TokioConnection {
     /// Starts to connect, on services of its own. Whatever happens is told to the callbacks.
     ///
     /// # Panics
-    /// Outside of a `LocalSet` or local runtime, as tokio's `spawn_local` does.
+    /// As [`TokioServices::attach`].
     pub fn new(workflow: impl Into<ConnectionWorkflow>, callbacks: ConnectionCallbacks) -> Self {
         Self::with_services(workflow, callbacks, &TokioServices::attach())
     }
@@ -66,8 +67,11 @@ impl TokioServices {
     /// Services on the `LocalSet` or local runtime that is running.
     ///
     /// # Panics
-    /// Outside of one, as tokio's `spawn_local` does.
+    /// Outside of one, as tokio's `spawn_local` does, and on a runtime that was built without its time
+    /// or I/O (`enable_all` gives both).
     pub fn attach() -> Services {
+        // Now, in tokio's words, and not later in a callback: these panic without the one or the other.
+        drop((sleep(Duration::ZERO), UnixDatagram::unbound()));
         let (services, mut driver) =
             Driver::new(|woken| Self { woken, runtime: Handle::current() });
         tokio::task::spawn_local(async move {

@@ -211,7 +211,9 @@ impl Session {
         } else if !matches!(error, Error::ConnectionClosed(Closed { by: Party::Client, .. })) {
             log::error!("{error}");
         }
-        self.call(core, || drop((callbacks, workflow, on_challenge)));
+        // Their credentials are the user's too.
+        let parameters = std::mem::take(&mut self.machine.borrow_mut().parameters);
+        self.call(core, || drop((callbacks, workflow, on_challenge, parameters)));
         drop(released);
     }
 }

@@ -67,7 +67,7 @@ pub struct LoopCore {
     write_buffer: Cell<Vec<u8>>,
     panics: Panics,
     on_panic: RefCell<OnPanic>,
-    on_detach: Cell<Option<OnDetach>>,
+    on_detach: RefCell<Vec<OnDetach>>,
 }
 
 /// What becomes of a panic in a user's callback.
@@ -123,7 +123,7 @@ impl LoopCore {
             write_buffer: Cell::default(),
             panics,
             on_panic: RefCell::new(Rc::new(log_panic)),
-            on_detach: Cell::default(),
+            on_detach: RefCell::default(),
         })
     }
 
@@ -161,6 +161,12 @@ impl LoopCore {
     ///
     /// The host calls it on the loop's thread before it goes. What is dropped may call anything.
     pub fn detach(&self) {
+        self.detach_after(|| ());
+    }
+
+    /// The same. `leave` is called when no wake comes any more, before anything is dropped; not at all
+    /// if it was called before.
+    pub(crate) fn detach_after(&self, leave: impl FnOnce()) {
         if self.detached.replace(true) {
             return;
         }
@@ -176,20 +182,24 @@ impl LoopCore {
         let lookups = self.lookups.borrow_mut().take();
         let sessions = self.sessions.borrow_mut().take();
         let dirty = self.batches.take_dirty();
+        leave();
+        for on_detach in self.on_detach.take() {
+            drop(self.call_user(on_detach));
+        }
         let on_panic = self.on_panic.replace(Rc::new(log_panic));
         drop(self.call_user(move || {
             sessions.iter().for_each(|session| session.abandon());
             drop((remote, posted, timers, lookups, sessions, dirty, on_panic));
         }));
-        if let Some(on_detach) = self.on_detach.take() {
-            drop(self.call_user(on_detach));
-        }
     }
 
-    /// Has `on_detach` called by [`detach`](Self::detach), after all else: for an adapter to take
-    /// out of its host what it has there, because the host may go then. It replaces what was set.
-    pub fn set_on_detach(&self, on_detach: impl FnOnce() + 'static) {
-        drop(self.on_detach.replace(Some(Box::new(on_detach))));
+    /// Has `on_detach` called by [`detach`](Self::detach), in the order added, when no wake comes any
+    /// more and before anything is dropped: for an adapter to take out of its host what it has there,
+    /// because the host may go then. A core that is detached already drops it without a call.
+    pub fn add_on_detach(&self, on_detach: impl FnOnce() + 'static) {
+        if !self.is_detached() {
+            self.on_detach.borrow_mut().push(Box::new(on_detach));
+        }
     }
 
     /// Has `on_panic` called with the message of each panic that a user's callback has ended with.
@@ -259,8 +269,14 @@ impl LoopCore {
         catch_unwind(AssertUnwindSafe(user)).map_err(|payload| {
             let message = panic_message(payload.as_ref());
             let on_panic = Rc::clone(&self.on_panic.borrow());
-            if catch_unwind(AssertUnwindSafe(|| on_panic(&message))).is_err() {
-                log::error!("the callback that is told of panics panicked itself");
+            let tell = || {
+                on_panic(&message);
+                drop((on_panic, payload));
+            };
+            if let Err(another) = catch_unwind(AssertUnwindSafe(tell)) {
+                log::error!("what was told of a panic, or was thrown by it, panicked itself");
+                // It may do so again.
+                std::mem::forget(another);
             }
             message
         })

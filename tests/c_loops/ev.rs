@@ -80,3 +80,18 @@ fn a_loop_that_is_destroyed_detaches_them() {
     assert_eq!(connection.ev_loop(), None);
     assert_gone(connection.services());
 }
+
+/// By what is dropped with them, when nobody holds them any more.
+#[test]
+fn a_loop_may_be_destroyed_while_they_end() {
+    let (ev, probes) = (Loop::new(), Probes::default());
+    // SAFETY: the loop is destroyed on this thread.
+    let services = unsafe { LibevServices::attach(ev.0) }.unwrap();
+    let (socket, _other) = UnixStream::pair().unwrap();
+    services.add_fd(Interest::READ, Rc::new(Handler { socket, call: || () })).unwrap();
+    let ev = Cell::new(Some(ev));
+    let probe = probes.probe_that(move || drop(ev.take()));
+    services.call_later(Duration::from_secs(3600), move || probe.touch());
+    drop(services);
+    assert_eq!(probes.live(), 0);
+}

@@ -29,10 +29,12 @@ use haypile::{
 };
 use support::Probes;
 use support::hosts::{CLoop, every_c_loop};
+use support::peers::Peer;
 
 every_c_loop!(
     a_closed_descriptor_is_an_error,
     a_panic_in_a_handler_is_told,
+    a_connection_needs_nobody_to_hold_it,
     services_may_go_in_their_callback,
     services_may_go_in_their_handler,
     services_of_one_loop_end_apart,
@@ -132,6 +134,26 @@ fn a_panic_in_a_handler_is_told<H: CLoop>() {
     let _other = on_readable(&host.services(), || panic!("in a handler"));
     host.run();
     assert_eq!(*told.borrow(), "in a handler");
+}
+
+/// Nor its services.
+fn a_connection_needs_nobody_to_hold_it<H: CLoop>() {
+    let host = H::new();
+    let peer = Peer::new(|wire| {
+        wire.open();
+        wire.obey();
+    });
+    let (services, stop) = (host.attach(), host.stopper());
+    let weak = services.downgrade();
+    let callbacks = ConnectionCallbacks::new()
+        .on_open(|connection| connection.close(200, "bye").unwrap())
+        .on_close(move |_, _| stop());
+    drop(services.connect(peer.parameters(), callbacks));
+    drop(services);
+    assert!(weak.upgrade().is_some());
+    host.run();
+    peer.join();
+    assert!(weak.upgrade().is_none(), "and then they go");
 }
 
 fn services_may_go_in_their_callback<H: CLoop>() {
