@@ -4,7 +4,6 @@
 
 mod support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -12,6 +11,7 @@ use haypile::{
     BasicProperties, Channel, Confirm, ConnectionCallbacks, ConnectionParameters, Counters,
     Delivery, FieldTable, PublishOutcome, Result, basic, queue,
 };
+use support::allocations::{Allocations, Counting};
 use support::{Host, broker, every_host};
 
 every_host!(
@@ -19,54 +19,6 @@ every_host!(
     a_hundred_thousand_confirmed_publishes_allocate_nothing_each,
     a_thousand_publishes_leave_in_four_writes
 );
-
-/// What this thread has allocated.
-#[derive(Clone, Copy, Debug, Default)]
-struct Allocations {
-    count: u64,
-    largest: usize,
-    live: isize,
-}
-
-thread_local! {
-    static ALLOCATIONS: Cell<Allocations> = const {
-        Cell::new(Allocations { count: 0, largest: 0, live: 0 })
-    };
-}
-
-struct Counting;
-
-// SAFETY: the system's allocator does the work; counting allocates nothing and touches no memory
-// but this thread's counter, which has no destructor.
-#[allow(unsafe_code)]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        note(layout.size(), layout.size() as isize);
-        // SAFETY: as the caller promises.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        ALLOCATIONS.set(Allocations {
-            live: ALLOCATIONS.get().live - layout.size() as isize,
-            ..ALLOCATIONS.get()
-        });
-        // SAFETY: as the caller promises.
-        unsafe { System.dealloc(memory, layout) }
-    }
-
-    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        note(size, size as isize - layout.size() as isize);
-        // SAFETY: as the caller promises.
-        unsafe { System.realloc(memory, layout, size) }
-    }
-}
-
-fn note(size: usize, grown: isize) {
-    let before = ALLOCATIONS.get();
-    let largest = before.largest.max(size);
-    ALLOCATIONS.set(Allocations { count: before.count + 1, largest, live: before.live + grown });
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -126,8 +78,8 @@ fn small_messages<H: Host>(parameters: ConnectionParameters, no_ack: bool) -> Co
         counters: Counters,
     }
     fn snapshot(channel: &Channel) -> Snapshot {
-        ALLOCATIONS.set(Allocations { largest: 0, ..ALLOCATIONS.get() });
-        Snapshot { allocations: ALLOCATIONS.get(), counters: channel.connection().counters() }
+        Allocations::watch_most();
+        Snapshot { allocations: Allocations::now(), counters: channel.connection().counters() }
     }
     fn publish(channel: &Channel, queue: &str) {
         for _ in 0..BATCH {
@@ -160,7 +112,7 @@ fn small_messages<H: Host>(parameters: ConnectionParameters, no_ack: bool) -> Co
             before = Some(snapshot(channel));
         }
         if received == WARM_UP + MEASURED {
-            let largest = ALLOCATIONS.get().largest;
+            let largest = Allocations::now().largest;
             let mut last = snapshot(channel);
             last.allocations.largest = largest;
             result.set(before.map(|before| (before, last)));
@@ -245,7 +197,7 @@ fn a_hundred_thousand_confirmed_publishes_allocate_nothing_each<H: Host>() {
             let on_confirm = move |channel: &Channel, confirm: Confirm<'_>| {
                 assert_eq!(confirm.outcome, PublishOutcome::Acked);
                 let number = confirm.sequence_number;
-                let now = || (ALLOCATIONS.get().count, channel.connection().counters().reads);
+                let now = || (Allocations::now().count, channel.connection().counters().reads);
                 if number == WARM_UP {
                     before = now();
                 }

@@ -1,67 +1,26 @@
 //! What the wire allocates: nothing by what a peer claims, and nothing at all for small messages.
 
-// A global allocator is the only way to count, and its trait is unsafe.
-#![allow(unsafe_code)]
+#[path = "support/allocations.rs"]
+#[allow(dead_code, reason = "this program uses a part of it")]
+mod allocations;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::hint::black_box;
 
+use allocations::{Allocations, Counting};
 use haypile::protocol::{
     BasicProperties, ContentHeader, FieldTable, FieldValue, Frame, Method, ShortStr, basic,
     encode_body_frame, encode_content_header, encode_heartbeat, encode_method,
 };
 
-thread_local! {
-    /// What this thread has allocated, since tests run side by side: how often, how many bytes.
-    static ALLOCATED: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
-}
-
-struct Counting;
-
-fn count(size: usize) {
-    // Fails only while a thread ends.
-    let _ = ALLOCATED.try_with(|allocated| {
-        let (times, bytes) = allocated.get();
-        allocated.set((times + 1, bytes + size));
-    });
-}
-
-// SAFETY: everything is passed on to the system's allocator as it is.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size());
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(layout.size());
-        // SAFETY: the caller keeps the contract of `alloc_zeroed`.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count(size);
-        // SAFETY: the caller keeps the contract of `realloc`.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract of `dealloc`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
 /// How often `work` allocates, and how many bytes.
-fn allocated<T>(work: impl FnOnce() -> T) -> (usize, usize) {
-    let before = ALLOCATED.get();
+fn allocated<T>(work: impl FnOnce() -> T) -> (u64, u64) {
+    let before = Allocations::now();
     black_box(work());
-    let after = ALLOCATED.get();
-    (after.0 - before.0, after.1 - before.1)
+    let after = Allocations::now();
+    (after.count - before.count, after.asked - before.asked)
 }
 
 const CLAIMS: [u32; 3] = [1 << 31, u32::MAX - 8, u32::MAX];

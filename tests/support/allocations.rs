@@ -8,6 +8,10 @@ use std::cell::Cell;
 pub struct Allocations {
     /// How often it has asked for memory.
     pub count: u64,
+    /// The bytes that it has asked for, together.
+    pub asked: u64,
+    /// The most bytes that it has asked for at once.
+    pub largest: usize,
     /// Bytes that it holds.
     pub live: isize,
     /// The most bytes that it ever held.
@@ -16,7 +20,7 @@ pub struct Allocations {
 
 thread_local! {
     static ALLOCATIONS: Cell<Allocations> = const {
-        Cell::new(Allocations { count: 0, live: 0, most: 0 })
+        Cell::new(Allocations { count: 0, asked: 0, largest: 0, live: 0, most: 0 })
     };
 }
 
@@ -26,21 +30,27 @@ impl Allocations {
         ALLOCATIONS.get()
     }
 
-    /// Forgets what was the most before.
+    /// Forgets what was the most, and the largest, before.
     pub fn watch_most() {
         let now = Self::now();
-        ALLOCATIONS.set(Self { most: now.live, ..now });
+        ALLOCATIONS.set(Self { most: now.live, largest: 0, ..now });
     }
 }
 
 /// For `#[global_allocator]`, in the test binaries that count.
 pub struct Counting;
 
-fn note(count: u64, grown: isize) {
+/// So many bytes were asked for, and so many more are held, or fewer.
+fn note(asked: usize, grown: isize) {
     let before = ALLOCATIONS.get();
     let live = before.live + grown;
-    let (count, most) = (before.count + count, before.most.max(live));
-    ALLOCATIONS.set(Allocations { count, live, most });
+    ALLOCATIONS.set(Allocations {
+        count: before.count + 1,
+        asked: before.asked + asked as u64,
+        largest: before.largest.max(asked),
+        live,
+        most: before.most.max(live),
+    });
 }
 
 // SAFETY: the system's allocator does the work; counting allocates nothing and touches no memory
@@ -48,19 +58,20 @@ fn note(count: u64, grown: isize) {
 #[allow(unsafe_code)]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        note(1, layout.size() as isize);
+        note(layout.size(), layout.size() as isize);
         // SAFETY: as the caller promises.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        note(0, -(layout.size() as isize));
+        let before = ALLOCATIONS.get();
+        ALLOCATIONS.set(Allocations { live: before.live - layout.size() as isize, ..before });
         // SAFETY: as the caller promises.
         unsafe { System.dealloc(memory, layout) }
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        note(1, size as isize - layout.size() as isize);
+        note(size, size as isize - layout.size() as isize);
         // SAFETY: as the caller promises.
         unsafe { System.realloc(memory, layout, size) }
     }

@@ -75,40 +75,27 @@ pub trait CLoop: Host {
     fn attach(&self) -> haypile::Services;
 }
 
+/// Makes a test of each scenario on one loop.
+macro_rules! on_host {
+    ($module:ident: $Host:ident, $($scenario:ident)*) => {
+        mod $module {
+            $(#[test] fn $scenario() { super::$scenario::<crate::support::hosts::$Host>(); })*
+        }
+    };
+}
+pub(crate) use on_host;
+
 /// Makes a test of each scenario on each loop.
 macro_rules! every_host {
     ($($scenario:ident),* $(,)?) => {
-        mod on_select {
-            $(#[test] fn $scenario() { super::$scenario::<crate::support::hosts::Select>(); })*
-        }
+        crate::support::hosts::on_host!(on_select: Select, $($scenario)*);
         #[cfg(feature = "async-io")]
-        mod on_async_io {
-            $(#[test] fn $scenario() { super::$scenario::<crate::support::hosts::AsyncIo>(); })*
-        }
+        crate::support::hosts::on_host!(on_async_io: AsyncIo, $($scenario)*);
         #[cfg(feature = "calloop")]
-        mod on_calloop {
-            $(#[test] fn $scenario() { super::$scenario::<crate::support::hosts::Calloop>(); })*
-        }
-        #[cfg(feature = "glib")]
-        mod on_glib {
-            $(#[test] fn $scenario() { super::$scenario::<crate::support::hosts::Glib>(); })*
-        }
-        #[cfg(feature = "libev")]
-        mod on_libev {
-            $(#[test] fn $scenario() { super::$scenario::<crate::support::hosts::Libev>(); })*
-        }
-        #[cfg(feature = "libevent")]
-        mod on_libevent {
-            $(#[test] fn $scenario() { super::$scenario::<crate::support::hosts::Libevent>(); })*
-        }
-        #[cfg(feature = "libuv")]
-        mod on_libuv {
-            $(#[test] fn $scenario() { super::$scenario::<crate::support::hosts::Libuv>(); })*
-        }
+        crate::support::hosts::on_host!(on_calloop: Calloop, $($scenario)*);
         #[cfg(feature = "tokio")]
-        mod on_tokio {
-            $(#[test] fn $scenario() { super::$scenario::<crate::support::hosts::Tokio>(); })*
-        }
+        crate::support::hosts::on_host!(on_tokio: Tokio, $($scenario)*);
+        crate::support::hosts::every_c_loop!($($scenario),*);
     };
 }
 pub(crate) use every_host;
@@ -117,21 +104,13 @@ pub(crate) use every_host;
 macro_rules! every_c_loop {
     ($($scenario:ident),* $(,)?) => {
         #[cfg(feature = "glib")]
-        mod on_glib {
-            $(#[test] fn $scenario() { super::$scenario::<crate::support::hosts::Glib>(); })*
-        }
+        crate::support::hosts::on_host!(on_glib: Glib, $($scenario)*);
         #[cfg(feature = "libev")]
-        mod on_libev {
-            $(#[test] fn $scenario() { super::$scenario::<crate::support::hosts::Libev>(); })*
-        }
+        crate::support::hosts::on_host!(on_libev: Libev, $($scenario)*);
         #[cfg(feature = "libevent")]
-        mod on_libevent {
-            $(#[test] fn $scenario() { super::$scenario::<crate::support::hosts::Libevent>(); })*
-        }
+        crate::support::hosts::on_host!(on_libevent: Libevent, $($scenario)*);
         #[cfg(feature = "libuv")]
-        mod on_libuv {
-            $(#[test] fn $scenario() { super::$scenario::<crate::support::hosts::Libuv>(); })*
-        }
+        crate::support::hosts::on_host!(on_libuv: Libuv, $($scenario)*);
     };
 }
 pub(crate) use every_c_loop;
