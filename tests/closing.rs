@@ -110,10 +110,10 @@ fn a_broker_that_does_not_answer_close_is_left<H: Host>() {
 fn a_broker_that_dribbles_its_answer_is_left<H: Host>() {
     let (error, took) = ended::<H>(true, Some(LIMIT), |wire| {
         wire.expect("connection.close");
-        for octet in method_bytes(0, &connection::CloseOk {}) {
-            wire.send([octet]);
-            std::thread::sleep(LIMIT / 4);
-        }
+        assert!(
+            !wire.send_slowly(method_bytes(0, &connection::CloseOk {}), LIMIT / 4),
+            "nobody left"
+        );
     });
     assert_eq!(error, closed(Party::Client, 200, "bye"));
     assert!(took >= LIMIT, "{took:?}");

@@ -169,6 +169,12 @@ pub(in crate::conformance) fn one_is_moved(stage: &Stage) {
     stage.run();
     assert!(sooner_came.get());
     assert!(!stage.services().reset_timeout(later, begun));
+    // From outside of the loop, when the host's own timer is set for an hour.
+    let stop = stage.stopper();
+    let far = stage.services().call_later(Duration::from_secs(3600), move || stop());
+    stage.settle();
+    assert!(stage.services().reset_timeout(far, Instant::now() + 2 * MS));
+    stage.run();
 }
 
 pub(in crate::conformance) fn a_periodic_one_comes_until_it_is_removed(stage: &Stage) {

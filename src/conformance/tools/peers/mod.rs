@@ -222,6 +222,19 @@ impl Wire {
         }
     }
 
+    /// Sends bytes one by one, with a pause behind each: what is slow is so by the clock. Gives
+    /// whether the client has waited for all of them.
+    pub fn send_slowly(&mut self, bytes: impl AsRef<[u8]>, pause: Duration) -> bool {
+        for byte in bytes.as_ref() {
+            self.send([*byte]);
+            std::thread::sleep(pause);
+            if self.has_gone() {
+                return false;
+            }
+        }
+        true
+    }
+
     pub fn method(&mut self, channel: u16, method: &impl EncodeMethod) {
         let mut bytes = Vec::new();
         encode_method(&mut bytes, 0, channel, method).expect("it can be encoded");
