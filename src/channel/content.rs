@@ -87,7 +87,9 @@ pub(crate) fn look_ahead<'b>(
 ) -> Result<Lookahead<'b>, DecodeError> {
     let rest = &input.rest()[skip..];
     let Some((frame, header_len)) = Frame::parse(rest, frame_max)? else {
-        return Ok(Lookahead::Cut);
+        // A method that a peer has filled up to the size of a frame is not kept, with a header as
+        // large behind it.
+        return Ok(if skip as u64 <= LEAVE_UNPARSED { Lookahead::Cut } else { Lookahead::InParts });
     };
     if frame.kind != FrameKind::Header || frame.channel != channel {
         return Ok(Lookahead::InParts);
