@@ -4,6 +4,8 @@
 //! many requests, and since a program and a test match on the exact cause.
 
 mod connect;
+mod handshake;
+mod protocol;
 mod tls;
 
 use std::fmt;
@@ -12,9 +14,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use connect::{ConnectError, ConnectFailure};
+pub use handshake::{HandshakeError, Phase};
+pub use protocol::ProtocolError;
 pub use tls::{CertificateError, TlsError};
 
-use crate::protocol::{DecodeError, EncodeError, reply_code};
+use crate::protocol::EncodeError;
 
 /// The result of everything in this crate, unless it names another error.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -216,101 +220,6 @@ impl fmt::Display for Closed {
     }
 }
 
-/// How far the AMQP handshake had come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Phase {
-    /// The protocol header was sent; the broker's Start had not come (pika's PROTOCOL).
-    Protocol,
-    /// Start had come, and perhaps the credentials had answered; the broker's Tune had not come
-    /// (pika's START).
-    Authentication,
-    /// Tune was answered; the broker's OpenOk had not come (pika's TUNE).
-    Open,
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Protocol => "while waiting for the broker's first method",
-            Self::Authentication => "while authenticating",
-            Self::Open => "while opening the virtual host",
-        })
-    }
-}
-
-/// Why AMQP could not be opened over a connected stream.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum HandshakeError {
-    /// The virtual host does not exist or is not this user's (pika's `ProbableAccessDeniedError`).
-    #[error("access to virtual host {virtual_host:?} denied: ({reply_code}) {reply_text}")]
-    AccessDenied {
-        /// The virtual host that was asked for.
-        virtual_host: String,
-        /// The broker's reply code.
-        reply_code: u16,
-        /// The broker's explanation.
-        reply_text: String,
-    },
-    /// The broker does not take these credentials (pika's `ProbableAuthenticationError`).
-    #[error("authentication failed: ({reply_code}) {reply_text}")]
-    BadCredentials {
-        /// The broker's reply code.
-        reply_code: u16,
-        /// The broker's explanation.
-        reply_text: String,
-    },
-    /// The stream ended or failed midway.
-    #[error("connection lost {phase}: {cause}")]
-    Lost {
-        /// How far the handshake had come.
-        phase: Phase,
-        /// How the stream ended.
-        cause: StreamLost,
-    },
-    /// The broker offers no authentication mechanism that the credentials can answer
-    /// (pika's `AuthenticationError`).
-    #[error("no common authentication mechanism: the broker offers {offered:?}")]
-    NoCommonMechanism {
-        /// The broker's list, separated by spaces.
-        offered: String,
-    },
-    /// The credentials had nothing to say to the broker: see
-    /// [`SaslAnswer::fail`](crate::SaslAnswer::fail).
-    #[error("no credentials: {reason}")]
-    NoCredentials {
-        /// Why not.
-        reason: String,
-    },
-    /// The server does not speak AMQP (pika's `IncompatibleProtocolError`).
-    #[error("the server does not speak AMQP: its first bytes are {received:?}")]
-    NotAmqp {
-        /// The first bytes it sent, at most 16, as text with what is not printable escaped.
-        received: String,
-    },
-    /// The server speaks another version of AMQP (pika's `ProtocolVersionMismatch`).
-    #[error("the server speaks AMQP {0}, not 0-9-1")]
-    ProtocolVersion(String),
-    /// The peer did not get through the handshake in time.
-    #[error("no answer within {limit:?} {phase}")]
-    TimedOut {
-        /// How far the handshake had come.
-        phase: Phase,
-        /// The limit: `stack_timeout`, or the `timeout` of the workflow.
-        limit: Duration,
-    },
-    /// The broker asks for limits below what AMQP or this client needs.
-    #[error(
-        "cannot agree on a frame size: the broker allows {broker} bytes, the minimum is {minimum}"
-    )]
-    Tuning {
-        /// The broker's frame_max.
-        broker: u32,
-        /// The smallest frame_max that works.
-        minimum: u32,
-    },
-}
-
 /// What an event loop cannot do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -397,63 +306,6 @@ pub enum ParametersError {
     /// The URL cannot be read. The text never holds the password.
     #[error("cannot read the AMQP URL: {0}")]
     Url(String),
-}
-
-/// What a peer did that AMQP 0-9-1 does not allow. Each has its reply code: see
-/// [`reply_code`](Self::reply_code).
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ProtocolError {
-    /// A content body is longer than its header said.
-    #[error("channel {channel}: a body of {received} bytes where {declared} were declared")]
-    BodyTooLong {
-        /// The channel.
-        channel: u16,
-        /// What the content header declared.
-        declared: u64,
-        /// What has come.
-        received: u64,
-    },
-    /// A frame, method or property that cannot be decoded.
-    #[error(transparent)]
-    Decode(#[from] DecodeError),
-    /// A frame of a type that has no place here, such as a body with no method before it.
-    #[error("channel {channel}: unexpected {frame}")]
-    UnexpectedFrame {
-        /// The channel.
-        channel: u16,
-        /// What came.
-        frame: &'static str,
-    },
-    /// A method that has no place in this state.
-    #[error("channel {channel}: unexpected {method}")]
-    UnexpectedMethod {
-        /// The channel.
-        channel: u16,
-        /// The method's name.
-        method: &'static str,
-    },
-    /// An acknowledgement of what was never published on the channel.
-    #[error("channel {channel}: nothing was published under the delivery tag {delivery_tag}")]
-    UnknownDeliveryTag {
-        /// The channel.
-        channel: u16,
-        /// The tag that was acknowledged.
-        delivery_tag: u64,
-    },
-}
-
-impl ProtocolError {
-    /// The code that the peer is told when the connection is closed because of this.
-    pub fn reply_code(&self) -> u16 {
-        match self {
-            Self::BodyTooLong { .. } => reply_code::FRAME_ERROR,
-            Self::Decode(error) => error.reply_code(),
-            Self::UnexpectedFrame { .. } => reply_code::UNEXPECTED_FRAME,
-            Self::UnexpectedMethod { .. } => reply_code::COMMAND_INVALID,
-            Self::UnknownDeliveryTag { .. } => reply_code::PRECONDITION_FAILED,
-        }
-    }
 }
 
 /// How a byte stream ended.

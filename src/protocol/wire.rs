@@ -29,6 +29,9 @@ impl<'a> Reader<'a> {
     }
 
     /// The next `count` bytes.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`]: nothing is read.
     #[inline]
     pub fn bytes(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
         let Some((bytes, rest)) = self.rest.split_at_checked(count) else {
@@ -39,6 +42,9 @@ impl<'a> Reader<'a> {
     }
 
     /// The next `N` bytes.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`]: nothing is read.
     #[inline]
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let Some((array, rest)) = self.rest.split_first_chunk() else {
@@ -49,48 +55,72 @@ impl<'a> Reader<'a> {
     }
 
     /// An octet.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`]: nothing is read.
     #[inline]
     pub fn u8(&mut self) -> Result<u8, DecodeError> {
         self.array().map(u8::from_be_bytes)
     }
 
     /// A short integer.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`]: nothing is read.
     #[inline]
     pub fn u16(&mut self) -> Result<u16, DecodeError> {
         self.array().map(u16::from_be_bytes)
     }
 
     /// A long integer.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`]: nothing is read.
     #[inline]
     pub fn u32(&mut self) -> Result<u32, DecodeError> {
         self.array().map(u32::from_be_bytes)
     }
 
     /// A long long integer.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`]: nothing is read.
     #[inline]
     pub fn u64(&mut self) -> Result<u64, DecodeError> {
         self.array().map(u64::from_be_bytes)
     }
 
     /// A short string. Whether it is UTF-8 is not looked at.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`]: nothing is read.
     #[inline]
     pub fn short_str(&mut self) -> Result<ShortStr<'a>, DecodeError> {
         self.short_bytes().map(ShortStr::from)
     }
 
     /// A long string.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`]: nothing is read.
     #[inline]
     pub fn long_str(&mut self) -> Result<LongStr<'a>, DecodeError> {
         self.long_bytes().map(LongStr::from)
     }
 
     /// A field table. Its entries are not looked at.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`]: nothing is read.
     #[inline]
     pub fn table(&mut self) -> Result<FieldTable<'a>, DecodeError> {
         self.long_bytes().map(FieldTable::from_encoded)
     }
 
     /// A field array. Its elements are not looked at.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`]: nothing is read.
     #[inline]
     pub fn field_array(&mut self) -> Result<FieldArray<'a>, DecodeError> {
         self.long_bytes().map(FieldArray::from_encoded)
