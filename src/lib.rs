@@ -46,7 +46,7 @@
 //!   a stream               on IoServices: watch this descriptor, call me then
 //!        │                                              ▲
 //!        ▼                                              │
-//!   the loop               IOLoop, or tokio, async-io, calloop, or one that you adapt
+//!   the loop               IOLoop, or one that the program has: tokio, GLib, libuv, ..., your own
 //! ```
 //!
 //! - **One thread.** A loop and everything on it stay on their thread, which the compiler checks.

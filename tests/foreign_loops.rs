@@ -9,7 +9,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -210,6 +210,7 @@ fn dropped_by(services: Services) -> (Rc<Cell<bool>>, UnixStream) {
 mod of_async_io {
     use std::future::{Future, pending, poll_fn};
     use std::pin::pin;
+    use std::sync::mpsc;
     use std::task::{Context, Poll, Waker};
     use std::time::Instant;
 
