@@ -25,7 +25,7 @@ impl ChannelState {
         };
         let method = channel::Close { reply_code, reply_text, class_id: 0, method_id: 0 };
         self.send(wire, &method, &mut Some(Completion::Close))?;
-        self.state = State::Closing(reason);
+        self.state = State::Closing(Box::new(reason));
         Ok(())
     }
 
@@ -98,7 +98,7 @@ impl ChannelState {
         wire.tell(self.id.number, &close);
         self.requests.await_close();
         let reason = Closed { by: Party::Client, reply_code, reply_text, cause };
-        self.state = State::Closing(reason.clone());
+        self.state = State::Closing(Box::new(reason.clone()));
         if !self.is_abandoned {
             self.conclude(waiting, &Error::ChannelClosed(reason), wire);
         }

@@ -12,7 +12,7 @@ use crate::protocol::ShortStr;
 const PREFIX: &[u8] = b"ctag";
 
 pub(crate) struct Consumer {
-    tag: Bytes,
+    tag: Tag,
     on_message: Option<OnMessage>,
     pub(crate) no_ack: bool,
     /// Cancelled by the user: what still comes is not for it.
@@ -25,6 +25,45 @@ pub(crate) struct Consumers {
     /// Tags that the user chose.
     chosen: HashMap<Bytes, usize>,
     next_id: u64,
+}
+
+/// A consumer tag that is soon compared.
+struct Tag {
+    bytes: Bytes,
+    /// The same, if it is as short as most of ours are.
+    short: Option<ShortTag>,
+}
+
+/// A tag of 8 to 16 bytes: its first eight and its last eight. One of thousands is thus compared
+/// where it lies, without a look at memory elsewhere.
+#[derive(PartialEq)]
+struct ShortTag {
+    len: usize,
+    first: u64,
+    last: u64,
+}
+
+impl ShortTag {
+    #[inline]
+    fn of(tag: &[u8]) -> Option<Self> {
+        let [first, last] =
+            [tag.first_chunk()?, tag.last_chunk()?].map(|end| u64::from_ne_bytes(*end));
+        (tag.len() <= 16).then_some(Self { len: tag.len(), first, last })
+    }
+}
+
+impl Tag {
+    fn new(bytes: Bytes) -> Self {
+        Self { short: ShortTag::of(&bytes), bytes }
+    }
+
+    #[inline]
+    fn is(&self, tag: &[u8]) -> bool {
+        match ShortTag::of(tag) {
+            Some(tag) => self.short == Some(tag),
+            None => self.bytes == tag,
+        }
+    }
 }
 
 impl Consumer {
@@ -55,7 +94,8 @@ impl Consumers {
             tag
         };
         self.next_id = id + 1;
-        let consumer = Consumer { tag: tag.clone(), on_message: None, no_ack, cancelling: false };
+        let kept = Tag::new(tag.clone());
+        let consumer = Consumer { tag: kept, on_message: None, no_ack, cancelling: false };
         self.slots.insert(consumer);
         tag
     }
@@ -71,17 +111,23 @@ impl Consumers {
     #[inline]
     pub(crate) fn find(&self, tag: &[u8]) -> Option<usize> {
         if let Some(slot) = slot_of(tag)
-            && self.slots.get(slot).is_some_and(|consumer| consumer.tag == tag)
+            && self.slots.get(slot).is_some_and(|consumer| consumer.tag.is(tag))
         {
             return Some(slot);
         }
+        self.find_chosen(tag)
+    }
+
+    // Apart: to hash takes many registers, which who needs no hash would have to save.
+    #[inline(never)]
+    fn find_chosen(&self, tag: &[u8]) -> Option<usize> {
         self.chosen.get(tag).copied()
     }
 
     /// Those of the consumers that nobody has cancelled.
     pub(crate) fn tags(&self) -> impl Iterator<Item = &Bytes> {
         let live = self.slots.iter().filter(|(_, consumer)| !consumer.cancelling);
-        live.map(|(_, consumer)| &consumer.tag)
+        live.map(|(_, consumer)| &consumer.tag.bytes)
     }
 
     /// The consumer of this tag.
@@ -154,6 +200,25 @@ mod tests {
         let far = "ctag7.99999999999999999999999.0";
         for unknown in ["", "ctag", "ctag7", "ctag7.", "ctag7.0.", "ctag7.1.1", "x", far] {
             assert_eq!(consumers.find(unknown.as_bytes()), None, "{unknown}");
+        }
+    }
+
+    #[test]
+    fn a_tag_of_any_length_is_told_from_those_like_it() {
+        for len in 6..20 {
+            let mut consumers = Consumers::default();
+            let own = consumers.add(7, &"".into(), false);
+            assert_eq!(own, "ctag7.0.0");
+            let chosen = format!("ctag7.1{}", ".".repeat(len));
+            let chosen = consumers.add(7, &chosen.into(), false);
+            assert_eq!(consumers.find(&chosen), Some(1));
+            for at in 0..chosen.len() {
+                let mut other = chosen.to_vec();
+                other[at] ^= 1;
+                assert_eq!(consumers.find(&other), None, "{at} of {len}");
+            }
+            let (shorter, longer) = (&chosen[..chosen.len() - 1], [&chosen[..], b"."].concat());
+            assert_eq!([shorter, &longer].map(|tag| consumers.find(tag)), [None, None]);
         }
     }
 

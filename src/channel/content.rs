@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 
+use super::acker::Origin;
 use super::message::{Message, Part};
 use crate::connection::Input;
 use crate::error::ProtocolError;
@@ -39,8 +40,15 @@ pub(crate) struct Content<'a> {
 }
 
 impl<'a> Content<'a> {
+    /// The message, before anybody says where its answer goes.
     pub(crate) fn with<M>(self, method: M) -> Message<'a, M> {
-        Message::new(method, self.properties, self.body)
+        self.with_origin(method, Origin::default())
+    }
+
+    /// The message. To say at once where its answer goes spares it a move.
+    #[inline]
+    pub(crate) fn with_origin<M>(self, method: M, origin: Origin<'a>) -> Message<'a, M> {
+        Message::new(method, self.properties, self.body, origin)
     }
 }
 

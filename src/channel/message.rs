@@ -65,8 +65,9 @@ impl fmt::Debug for Part<'_> {
 }
 
 impl<'a, M> Message<'a, M> {
-    pub(crate) fn new(method: M, properties: Part<'a>, body: Part<'a>) -> Self {
-        Self { method, properties, body, origin: Origin::default() }
+    #[inline]
+    pub(crate) fn new(method: M, properties: Part<'a>, body: Part<'a>, origin: Origin<'a>) -> Self {
+        Self { method, properties, body, origin }
     }
 
     /// Says where its answer goes.

@@ -90,7 +90,16 @@ enum Queued {
 #[derive(Default)]
 struct Held {
     output: Output,
+    /// How many bytes that is.
+    len: usize,
     publishes: usize,
+}
+
+/// What has no reply. Publishes that are held are counted.
+#[derive(Clone, Copy)]
+pub(crate) enum Unanswered {
+    Publish,
+    Acknowledgement,
 }
 
 impl Queued {
@@ -98,15 +107,17 @@ impl Queued {
     fn len(&self) -> usize {
         match self {
             Self::Request(_, encoded) => encoded.len(),
-            Self::Content(held) => held.output.len(),
+            Self::Content(held) => held.len,
         }
     }
 }
 
-/// The FIFO of a channel.
+/// The FIFO of a channel. Whether something is on the wire is all that a publish asks, as a rule: that
+/// lies first.
 #[derive(Default)]
+#[repr(C)]
 pub(crate) struct Requests {
-    on_wire: Option<Pending>,
+    on_wire: Option<Box<Pending>>,
     queue: VecDeque<Queued>,
     /// How many publishes are in the queue.
     held_publishes: usize,
@@ -135,7 +146,7 @@ impl Requests {
     ) -> Result<(), EncodeError> {
         if self.is_idle() {
             wire.send(channel, method)?;
-            self.on_wire = Some(Pending::new::<M>(completion.take()));
+            self.on_wire = Some(Box::new(Pending::new::<M>(completion.take())));
         } else {
             let mut encoded = Vec::new();
             encode_method(&mut encoded, wire.limits.frame_max, channel, method)?;
@@ -153,7 +164,7 @@ impl Requests {
             Queued::Request(pending, _) => Some(pending),
             Queued::Content(_) => None,
         });
-        queued.or(self.on_wire.as_mut())
+        queued.or(self.on_wire.as_deref_mut())
     }
 
     /// Limits the time of the request that was pushed last.
@@ -175,7 +186,7 @@ impl Requests {
             Queued::Request(pending, _) => Some(pending),
             Queued::Content(_) => None,
         });
-        self.on_wire.iter().chain(queued)
+        self.on_wire.as_deref().into_iter().chain(queued)
     }
 
     fn pending_mut(&mut self) -> impl Iterator<Item = &mut Pending> {
@@ -183,7 +194,7 @@ impl Requests {
             Queued::Request(pending, _) => Some(pending),
             Queued::Content(_) => None,
         });
-        self.on_wire.iter_mut().chain(queued)
+        self.on_wire.as_deref_mut().into_iter().chain(queued)
     }
 
     /// When the limits of those that wait are over.
@@ -216,47 +227,48 @@ impl Requests {
         self.pending_mut().filter_map(|pending| pending.completion.take()).collect()
     }
 
-    /// Has publishes and acknowledgements encoded where they keep their place. `encode` gives how
-    /// many frames it has encoded, which are none on `Err`.
+    /// Has a publish or an acknowledgement encoded where it keeps its place. `encode` gives how many
+    /// frames it has encoded, which are none on `Err`.
     #[inline]
     pub(crate) fn put<E>(
         &mut self,
         wire: &mut Wire,
+        what: Unanswered,
         encode: impl FnOnce(&mut Output, u32) -> Result<u64, E>,
     ) -> Result<(), E> {
-        let straight = match &self.on_wire {
-            None => true,
-            Some(pending) => self.queue.is_empty() && !pending.holds_content(),
+        let is_held = match &self.on_wire {
+            None => false,
+            Some(pending) => !self.queue.is_empty() || pending.holds_content(),
         };
         let frame_max = wire.limits.frame_max;
-        wire.frames += if straight {
-            encode(&mut wire.output, frame_max)?
-        } else {
-            let content = self.waiting_content();
-            let before = content.len();
-            let frames = encode(content, frame_max)?;
-            wire.deferred += content.len() - before;
-            content.bound_block();
-            frames
-        };
+        let output = if is_held { &mut self.last_held().output } else { &mut wire.output };
+        wire.frames += encode(output, frame_max)?;
+        if is_held {
+            self.note_held(wire, what);
+        }
         Ok(())
     }
 
-    /// The content at the end of the queue, behind all that waits.
-    fn waiting_content(&mut self) -> &mut Output {
+    /// What is held at the end of the queue, behind all that waits.
+    #[cold]
+    fn last_held(&mut self) -> &mut Held {
         if !matches!(self.queue.back(), Some(Queued::Content(_))) {
             self.queue.push_back(Queued::Content(Held::default()));
         }
         match self.queue.back_mut() {
-            Some(Queued::Content(held)) => &mut held.output,
+            Some(Queued::Content(held)) => held,
             _ => unreachable!("just pushed"),
         }
     }
 
-    /// Counts a message that was put last, if it is held.
-    #[inline]
-    pub(crate) fn note_publish(&mut self) {
-        if let Some(Queued::Content(held)) = self.queue.back_mut() {
+    /// Takes account of what was encoded there last.
+    #[cold]
+    fn note_held(&mut self, wire: &mut Wire, what: Unanswered) {
+        let held = self.last_held();
+        wire.deferred += held.output.len() - held.len;
+        held.len = held.output.len();
+        held.output.bound_block();
+        if let Unanswered::Publish = what {
             held.publishes += 1;
             self.held_publishes += 1;
         }
@@ -271,7 +283,7 @@ impl Requests {
     pub(crate) fn complete(&mut self, reply: (u16, u16), wire: &mut Wire) -> Option<Pending> {
         let pending = self.on_wire.take_if(|pending| pending.is_answered_by(reply))?;
         self.pump(wire);
-        Some(pending)
+        Some(*pending)
     }
 
     /// Sends from the front of the queue whatever no longer has to wait.
@@ -294,7 +306,7 @@ impl Requests {
                 }
                 Some(Queued::Request(pending, encoded)) => {
                     wire.output.encoded().extend_from_slice(&encoded);
-                    self.on_wire = Some(pending);
+                    self.on_wire = Some(Box::new(pending));
                 }
                 None => {}
             }
@@ -321,7 +333,7 @@ impl Requests {
     /// Takes note of a Close that was sent past all that waits, which must have been taken.
     pub(super) fn await_close(&mut self) {
         debug_assert!(self.is_idle());
-        self.on_wire = Some(Pending::new::<channel::Close<'_>>(None));
+        self.on_wire = Some(Box::new(Pending::new::<channel::Close<'_>>(None)));
     }
 
     /// Gives up: those that wait, in order, and what was to be sent between them.

@@ -45,6 +45,12 @@ impl Block {
         self.encoded.len() - self.head
     }
 
+    /// What is unsent of it, but for bodies.
+    #[inline]
+    pub(super) fn unsent(&self) -> &[u8] {
+        &self.encoded[self.head..]
+    }
+
     pub(super) fn is_sent(&self) -> bool {
         self.unsent_encoded() == 0 && self.sent_bodies == self.bodies.len()
     }

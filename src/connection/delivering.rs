@@ -101,7 +101,7 @@ impl Session {
     pub(super) fn arrived(&self, core: &LoopCore, input: &Input<'_>, arrival: Arrival<'_>) {
         let Arrival { channel, on_message, method, content } = arrival;
         let origin = Origin::new(self.inbox(), channel);
-        let delivery = content.of(input).with(method.into()).with_origin(origin);
+        let delivery = content.of(input).with_origin(method.into(), origin);
         self.call_consumer(core, channel, on_message, &delivery);
     }
 

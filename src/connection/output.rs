@@ -96,6 +96,12 @@ impl Output {
         self.full.push_back(full);
     }
 
+    /// All of it, if it lies in one place: nearly always, unless bodies go by reference.
+    #[inline]
+    pub(crate) fn in_one(&self) -> Option<&[u8]> {
+        (self.elsewhere == 0).then(|| self.growing.unsent())
+    }
+
     /// Fills `slices` with the front of the queue, ready for one vectored write.
     pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut used = 0;

@@ -224,9 +224,14 @@ impl Stream {
 
     fn write_plain(&self, output: &mut Output) -> io::Result<()> {
         while !output.is_empty() {
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let used = output.slices(&mut slices);
-            let sent = self.send(&slices[..used])?;
+            let sent = match output.in_one() {
+                Some(all) => self.send(&[IoSlice::new(all)])?,
+                None => {
+                    let mut slices = [IoSlice::new(&[]); SLICES];
+                    let used = output.slices(&mut slices);
+                    self.send(&slices[..used])?
+                }
+            };
             output.advance(sent);
         }
         Ok(())

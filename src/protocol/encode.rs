@@ -44,21 +44,28 @@ pub fn encode_content_header(
     Ok(())
 }
 
-/// Appends the method and header frames of a message. On an error `out` is as it was.
+/// Appends the method and header frames of a message, and what comes before the `first` bytes of
+/// the body, if there are any. Behind them belongs [`end_frame`]. On an error `out` is as it was.
 #[inline]
 pub(crate) fn encode_message_head<M: EncodeMethod>(
     out: &mut Vec<u8>,
     frame_max: u32,
     channel: u16,
     method: &M,
-    body_size: u64,
     properties: &BasicProperties<'_>,
+    body_size: u64,
+    first: u32,
 ) -> Result<(), EncodeError> {
     let method = MethodFrame::new(frame_max, channel, method)?;
     let header = HeaderFrame::new(frame_max, channel, body_size, properties)?;
-    Writer::append(out, method.size + header.size, |to| {
+    let body = frame_header(FrameKind::Body, channel, first);
+    let of_body = if first > 0 { body.len() } else { 0 };
+    Writer::append(out, method.size + header.size + of_body, |to| {
         method.write(to);
         header.write(to);
+        if first > 0 {
+            to.array(body);
+        }
     });
     Ok(())
 }
@@ -68,7 +75,7 @@ pub(crate) fn encode_message_head<M: EncodeMethod>(
 /// # Panics
 ///
 /// If `body` is longer than a frame can ever be, 4 GiB.
-#[inline(always)]
+#[inline]
 pub fn encode_body_frame(out: &mut Vec<u8>, channel: u16, body: &[u8]) {
     let length = u32::try_from(body.len()).expect("a body frame has at most u32::MAX bytes");
     begin_body_frame(out, channel, length);
@@ -145,8 +152,8 @@ impl<'p> HeaderFrame<'p> {
     #[inline]
     fn write(&self, to: &mut Writer<'_>) {
         to.array(frame_header(FrameKind::Header, self.channel, self.payload));
-        to.array(ContentHeader::CLASS_ID.to_be_bytes());
-        to.array([0, 0]); // the weight, which is not used
+        let [c0, c1] = ContentHeader::CLASS_ID.to_be_bytes();
+        to.array([c0, c1, 0, 0]); // the weight is not used
         to.array(self.body_size.to_be_bytes());
         self.properties.write(self.measured, to);
         to.array([FRAME_END]);

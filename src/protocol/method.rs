@@ -54,8 +54,8 @@ pub(super) fn encode_payload<M: EncodeMethod>(
 /// Writes a method frame's payload.
 #[inline(always)]
 pub(super) fn write_payload<M: EncodeMethod>(method: &M, to: &mut Writer<'_>) {
-    to.array(M::CLASS_ID.to_be_bytes());
-    to.array(M::METHOD_ID.to_be_bytes());
+    let ([c0, c1], [m0, m1]) = (M::CLASS_ID.to_be_bytes(), M::METHOD_ID.to_be_bytes());
+    to.array([c0, c1, m0, m1]);
     method.encode(to);
 }
 

@@ -41,16 +41,25 @@ macro_rules! properties {
                 BasicProperties { $($property: self.$property.map(IntoOwned::into_owned),)* }
             }
 
-            /// Which are there, as the wire says it.
+            /// Whether none is there.
             #[inline]
-            fn flags(&self) -> u32 {
-                // Not u16: then the compiler reads past what has just been written, and waits.
+            fn is_empty(&self) -> bool {
+                !(false $(| self.$property.is_some())*)
+            }
+
+            // What follows is apart: whoever has no property does not look at each for it.
+
+            /// Which are there, as the wire says it.
+            #[inline(never)]
+            fn flags(&self) -> u16 {
+                // Not of u16: then the compiler reads past what has just been written, and waits.
                 let mut flags = 0_u32;
                 $(flags |= u32::from(self.$property.is_some()) << $bit;)*
-                flags
+                flags as u16
             }
 
             /// The size of the values, after checking each.
+            #[inline(never)]
             fn values_len(&self) -> Result<usize, EncodeError> {
                 let mut length = 0;
                 $(if let Some(value) = &self.$property {
@@ -59,7 +68,10 @@ macro_rules! properties {
                 Ok(length)
             }
 
-            fn write_values(&self, to: &mut Writer<'_>) {
+            /// Writes the values, which take all of `place`.
+            #[inline(never)]
+            fn write_values(&self, place: &mut [u8]) {
+                let to = &mut Writer::new(place);
                 $(if let Some(value) = &self.$property {
                     value.write(to);
                 })*
@@ -137,8 +149,9 @@ properties! {
 /// Properties that were checked.
 #[derive(Clone, Copy)]
 pub(super) struct Measured {
-    flags: u32,
-    /// The size of flags and values.
+    /// The size of the values: 0 only if there is none.
+    values: usize,
+    /// That of flags and values.
     pub(super) len: usize,
 }
 
@@ -160,20 +173,22 @@ impl<'a> BasicProperties<'a> {
         Ok(())
     }
 
-    /// Checks every value. Of a message with none, one look at each is enough.
+    /// Checks every value.
     #[inline]
     pub(super) fn measure(&self) -> Result<Measured, EncodeError> {
-        let flags = self.flags();
-        let values = if flags == 0 { 0 } else { self.values_len()? };
-        Ok(Measured { flags, len: size_of::<u16>() + values })
+        // Many messages have none.
+        let values = if self.is_empty() { 0 } else { self.values_len()? };
+        Ok(Measured { values, len: size_of::<u16>() + values })
     }
 
     /// Writes flags and values.
     #[inline]
     pub(super) fn write(&self, measured: Measured, to: &mut Writer<'_>) {
-        to.array((measured.flags as u16).to_be_bytes());
-        if measured.flags != 0 {
-            self.write_values(to);
+        if measured.values == 0 {
+            to.array([0; 2]);
+        } else {
+            to.array(self.flags().to_be_bytes());
+            self.write_values(to.place(measured.values));
         }
     }
 

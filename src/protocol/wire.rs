@@ -144,6 +144,9 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Most methods, and the heads of most messages, take no more bytes.
+const FEW: usize = 64;
+
 /// Writes values one after the other to a place that is just as long as they are.
 ///
 /// # Panics
@@ -166,26 +169,39 @@ impl<'o> Writer<'o> {
     #[inline]
     pub(super) fn append(out: &mut Vec<u8>, size: usize, write: impl FnOnce(&mut Writer<'_>)) {
         let start = out.len();
-        out.resize(start + size, 0);
+        if size <= FEW {
+            // Stores, where to fill by a number that is not known to the compiler is a call.
+            out.extend_from_slice(&[0; FEW]);
+            out.truncate(start + size);
+        } else {
+            out.resize(start + size, 0);
+        }
         let mut writer = Writer::new(&mut out[start..]);
         write(&mut writer);
         debug_assert!(writer.rest.is_empty(), "{} of {size} bytes missing", writer.rest.len());
     }
 
+    /// Goes on behind the next `size` bytes, which are the caller's to write.
+    #[inline]
+    pub(super) fn place(&mut self, size: usize) -> &'o mut [u8] {
+        let (place, rest) = std::mem::take(&mut self.rest).split_at_mut(size);
+        self.rest = rest;
+        place
+    }
+
     /// Writes some bytes, as many as the type says.
     #[inline]
     pub fn array<const N: usize>(&mut self, array: [u8; N]) {
-        let (place, rest) = std::mem::take(&mut self.rest).split_at_mut(N);
-        place.copy_from_slice(&array);
-        self.rest = rest;
+        self.place(N).copy_from_slice(&array);
     }
 
     /// Writes some bytes.
     #[inline]
     pub fn bytes(&mut self, bytes: &[u8]) {
-        let (place, rest) = std::mem::take(&mut self.rest).split_at_mut(bytes.len());
-        place.copy_from_slice(bytes);
-        self.rest = rest;
+        if bytes.is_empty() {
+            return; // as many names are
+        }
+        self.place(bytes.len()).copy_from_slice(bytes);
     }
 }
 
