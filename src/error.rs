@@ -239,6 +239,9 @@ pub enum Misuse {
     /// The channel is in confirm mode already, and there is no way back.
     #[error("the channel is in confirm mode already")]
     AlreadyConfirming,
+    /// The connection has been opened already.
+    #[error("the connection has been opened already")]
+    AlreadyOpen,
     /// The channel number asked for is in use.
     #[error("channel number {0} is in use")]
     ChannelNumberInUse(u16),

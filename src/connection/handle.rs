@@ -30,7 +30,7 @@ impl Connection {
         Self { session }
     }
 
-    fn session(&self) -> Result<Rc<Session>, Misuse> {
+    pub(super) fn session(&self) -> Result<Rc<Session>, Misuse> {
         self.session.upgrade().ok_or(Misuse::ConnectionNotOpen)
     }
 
@@ -125,6 +125,31 @@ impl Connection {
     }
 
     /// Adds a closure that is called as
+    /// [`ConnectionCallbacks::on_open`](crate::ConnectionCallbacks::on_open) is, after those that
+    /// are there (pika's method of this name).
+    ///
+    /// # Errors
+    /// [`Misuse::AlreadyOpen`] if the connection has been opened, [`Misuse::ConnectionNotOpen`] if it
+    /// has ended; the closure is dropped uncalled.
+    pub fn add_on_open_callback(&self, on_open: impl FnOnce(&Connection) + 'static) -> Result<()> {
+        self.observe_opening(Box::new(on_open) as _, |callbacks| &mut callbacks.on_open)
+    }
+
+    /// Adds a closure that is called as
+    /// [`ConnectionCallbacks::on_open_error`](crate::ConnectionCallbacks::on_open_error) is, after
+    /// those that are there (pika's method of this name).
+    ///
+    /// # Errors
+    /// [`Misuse::AlreadyOpen`] if the connection has been opened, [`Misuse::ConnectionNotOpen`] if it
+    /// has ended; the closure is dropped uncalled.
+    pub fn add_on_open_error_callback(
+        &self,
+        on_open_error: impl FnOnce(&Connection, Error) + 'static,
+    ) -> Result<()> {
+        self.observe_opening(Box::new(on_open_error) as _, |callbacks| &mut callbacks.on_open_error)
+    }
+
+    /// Adds a closure that is called as
     /// [`ConnectionCallbacks::on_close`](crate::ConnectionCallbacks::on_close) is, after those that
     /// are there (pika's method of this name).
     ///
@@ -174,6 +199,17 @@ impl Connection {
         on_writable: impl FnMut(&Connection) + 'static,
     ) -> Result<()> {
         self.observe(Box::new(on_writable) as _, |callbacks| &mut callbacks.on_writable)
+    }
+
+    fn observe_opening<F>(
+        &self,
+        closure: F,
+        list: fn(&mut ConnectionCallbacks) -> &mut Vec<F>,
+    ) -> Result<()> {
+        if self.is_open() || self.is_closing() {
+            return Err(Misuse::AlreadyOpen.into());
+        }
+        self.observe(closure, list)
     }
 
     fn observe<F>(
