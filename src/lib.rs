@@ -81,6 +81,7 @@
 //! - `tokio`: `TokioConnection`, on a `LocalSet`.
 //! - `async-io`: `AsyncIoConnection`, on whatever executor runs its driver.
 //! - `calloop`: `CalloopConnection`.
+//! - `futures`: `async` and `await` over all of it, on any executor of the loop's thread, in `futures`.
 //! - `libuv`, `glib`, and one of `libev` and `libevent`: `LibuvConnection`, `GlibConnection`,
 //!   `LibevConnection`, `LibeventConnection`, linked to the library of the system, as the loop that
 //!   they join is. libev exports functions of libevent's names: no program can have both.
@@ -93,6 +94,8 @@ mod channel;
 pub mod conformance;
 mod connection;
 mod error;
+#[cfg(feature = "futures")]
+pub mod futures;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;

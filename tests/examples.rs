@@ -7,9 +7,10 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use haypile::ConnectionParameters;
 use haypile::conformance::tools::forward::{End, Forward};
 
-const FEATURES: [(&str, bool); 3] = [
+const FEATURES: [(&str, bool); 4] = [
     ("async-io", cfg!(feature = "async-io")),
     ("calloop", cfg!(feature = "calloop")),
+    ("futures", cfg!(feature = "futures")),
     ("tokio", cfg!(feature = "tokio")),
 ];
 
@@ -123,6 +124,12 @@ fn publishes_by_the_timer_of_its_loop(example: &str) {
     let expected: Vec<_> =
         ["connected".to_owned()].into_iter().chain(received).chain([end]).collect();
     assert_eq!(lines, expected);
+}
+
+#[cfg(all(feature = "futures", feature = "tokio"))]
+#[test]
+fn async_await_publishes_and_consumes_by_futures() {
+    publishes_by_the_timer_of_its_loop("async_await");
 }
 
 #[cfg(feature = "async-io")]

@@ -60,8 +60,10 @@ impl ChannelState {
         events.extend(failed.filter_map(|waiting| waiting.failed(channel, error.clone())));
         self.lose_unconfirmed(error, events);
         let mut observers = std::mem::take(&mut self.observers);
+        let on_ending = observers.on_ending.take();
         let callbacks = std::mem::take(&mut observers.on_close);
-        events.push_back(Event::ChannelClosed { channel, callbacks, error: error.clone() });
+        let error = error.clone();
+        events.push_back(Event::ChannelClosed { channel, on_ending, callbacks, error });
         let released = (self.consumers.take_all(), observers);
         events.push_back(Event::Released(Box::new(released)));
     }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::callbacks::{Completion, OnMessage};
 use super::message::{Body, Delivery, GetMessage, ReturnedMessage};
 use super::remote::RemoteChannel;
+use super::request_table::for_each_request;
 use super::state::{ChannelId, ChannelState, Observers};
 use crate::connection::{Connection, Inbox, Session, Wire};
 use crate::error::{Error, Misuse, ProtocolError, PublishError, Result};
@@ -37,7 +38,7 @@ pub struct Channel {
     id: ChannelId,
 }
 
-/// A request method of the channel: what it does, its struct, its reply.
+/// The requests of the table, as methods that take a callback.
 macro_rules! requests {
     ($($(#[$doc:meta])* $name:ident($method:ty) -> $reply:ty;)*) => {$(
         $(#[$doc])*
@@ -434,43 +435,7 @@ impl Channel {
         Ok(self.put(|channel, wire| channel.settle(wire, method, tag, multiple))?)
     }
 
-    requests! {
-        /// Limits what the broker sends ahead of acknowledgements (AMQP basic.qos).
-        basic_qos(basic::Qos) -> basic::QosOk;
-        /// Has unacknowledged messages delivered again (AMQP basic.recover). RabbitMQ takes
-        /// `requeue: true` alone.
-        basic_recover(basic::Recover) -> basic::RecoverOk;
-        /// Asks the broker to pause or resume deliveries (AMQP channel.flow). RabbitMQ refuses to
-        /// pause: use [`basic_qos`](Self::basic_qos).
-        flow(channel::Flow) -> channel::FlowOk;
-        /// Declares an exchange, or checks that it is as described (AMQP exchange.declare).
-        exchange_declare(exchange::Declare<'_>) -> exchange::DeclareOk;
-        /// Deletes an exchange (AMQP exchange.delete).
-        exchange_delete(exchange::Delete<'_>) -> exchange::DeleteOk;
-        /// Binds an exchange to another one (RabbitMQ's exchange.bind).
-        exchange_bind(exchange::Bind<'_>) -> exchange::BindOk;
-        /// Unbinds an exchange from another one (RabbitMQ's exchange.unbind).
-        exchange_unbind(exchange::Unbind<'_>) -> exchange::UnbindOk;
-        /// Declares a queue, or checks that it is as described (AMQP queue.declare). The broker
-        /// names a queue that has no name: the reply tells.
-        queue_declare(queue::Declare<'_>) -> queue::DeclareOk<'static>;
-        /// Binds a queue to an exchange (AMQP queue.bind).
-        queue_bind(queue::Bind<'_>) -> queue::BindOk;
-        /// Unbinds a queue from an exchange (AMQP queue.unbind).
-        queue_unbind(queue::Unbind<'_>) -> queue::UnbindOk;
-        /// Throws away the messages of a queue that are not out for acknowledgement (AMQP
-        /// queue.purge).
-        queue_purge(queue::Purge<'_>) -> queue::PurgeOk;
-        /// Deletes a queue (AMQP queue.delete).
-        queue_delete(queue::Delete<'_>) -> queue::DeleteOk;
-        /// Makes the channel transactional (AMQP tx.select).
-        tx_select(tx::Select) -> tx::SelectOk;
-        /// Commits what was published and acknowledged since the last commit (AMQP tx.commit). What
-        /// is published while it is pending waits for it.
-        tx_commit(tx::Commit) -> tx::CommitOk;
-        /// Abandons what was published and acknowledged since the last commit (AMQP tx.rollback).
-        tx_rollback(tx::Rollback) -> tx::RollbackOk;
-    }
+    for_each_request!(requests);
 }
 
 /// Makes a completion of a closure that takes one kind of reply.

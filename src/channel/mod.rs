@@ -12,9 +12,12 @@ mod handle;
 mod message;
 mod publish;
 mod remote;
+mod request_table;
 mod requests;
 mod state;
 mod unacked;
+#[cfg(feature = "futures")]
+mod watching;
 
 pub use acker::Acker;
 pub(crate) use acker::{Answer, Origin};
@@ -27,4 +30,6 @@ pub use handle::Channel;
 pub(crate) use message::Part;
 pub use message::{Body, Delivery, GetMessage, Message, ReturnedMessage};
 pub use remote::RemoteChannel;
+#[cfg(feature = "futures")]
+pub(crate) use request_table::for_each_request;
 pub(crate) use state::{ChannelId, ChannelState, Observers, Outcome, Taken};

@@ -11,7 +11,7 @@ use super::message::Body;
 use super::publish::encode_publish;
 use super::requests::{Requests, Unanswered, Undo};
 use super::unacked::Unacked;
-use crate::connection::{Event, Room, Undelivered, Wire};
+use crate::connection::{Event, OnEnding, Room, Undelivered, Wire};
 use crate::error::{Closed, Error, Misuse, ProtocolError, PublishError};
 use crate::protocol::{
     BasicProperties, EncodeError, EncodeMethod, Method, basic, channel, confirm, encode_method,
@@ -59,6 +59,8 @@ pub(crate) enum Outcome<'b> {
 #[derive(Default)]
 pub(crate) struct Observers {
     pub(crate) on_close: Vec<OnClose>,
+    /// Called before those of `on_close`.
+    pub(crate) on_ending: Option<OnEnding>,
     pub(crate) on_return: Vec<OnReturn>,
     pub(crate) on_cancel: Vec<OnCancel>,
     pub(crate) on_writable: Vec<OnWritable>,
@@ -213,6 +215,19 @@ impl ChannelState {
         })
     }
 
+    /// Refuses what [`publish`](Self::publish) would refuse for want of room. Whoever is refused is
+    /// told when there is some.
+    #[inline]
+    pub(super) fn ensure_room(&mut self, wire: &mut Wire) -> Result<(), PublishError> {
+        self.ensure_open()?;
+        let has_room = wire.has_room();
+        if self.is_paused || !has_room {
+            self.wants_room = true;
+            return Err(PublishError::Full);
+        }
+        self.ensure_few_unconfirmed()
+    }
+
     /// Sends a message, in its place behind waiting requests; gives its sequence number.
     #[inline]
     pub(crate) fn publish(
@@ -222,13 +237,8 @@ impl ChannelState {
         properties: &BasicProperties<'_>,
         body: &mut Body<'_>,
     ) -> Result<u64, PublishError> {
-        self.ensure_open()?;
-        let has_room = wire.has_room();
-        if self.is_paused || !has_room {
-            self.wants_room = true;
-            return Err(PublishError::Full);
-        }
-        let fingerprint = self.before_publish(method, properties, body)?;
+        self.ensure_room(wire)?;
+        let fingerprint = self.fingerprint(method, properties, body);
         let number = self.id.number;
         self.requests.put(wire, Unanswered::Publish, |output, frame_max| {
             encode_publish(output, number, frame_max, method, properties, body)

@@ -6,6 +6,9 @@ use crate::protocol::ShortStr;
 
 pub(crate) type OnOpen = Box<dyn FnOnce(&Connection)>;
 pub(crate) type OnEnd = Box<dyn FnOnce(&Connection, Error)>;
+/// Watches for the end, whichever it is. Gives whether somebody is told by that: an error that
+/// nobody is told is one that nobody has handled.
+pub(crate) type OnEnding = Box<dyn FnOnce(&Error) -> bool>;
 pub(crate) type OnBlocked = Box<dyn FnMut(&Connection, &ShortStr<'_>)>;
 pub(crate) type OnChange = Box<dyn FnMut(&Connection)>;
 
@@ -29,6 +32,8 @@ pub struct ConnectionCallbacks {
     pub(crate) on_open: Vec<OnOpen>,
     pub(crate) on_open_error: Vec<OnEnd>,
     pub(crate) on_close: Vec<OnEnd>,
+    /// Called before those of `on_open_error` or `on_close`.
+    pub(crate) on_ending: Option<OnEnding>,
     pub(crate) on_blocked: Vec<OnBlocked>,
     pub(crate) on_unblocked: Vec<OnChange>,
     pub(crate) on_writable: Vec<OnChange>,

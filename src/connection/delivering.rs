@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
 use super::arriving::Arrival;
-use super::callbacks::ConnectionCallbacks;
+use super::callbacks::{ConnectionCallbacks, OnEnding};
 use super::event::Event;
 use super::handle::Connection;
 use super::input::Input;
@@ -12,7 +12,7 @@ use super::lent::{Home, LentList, OfChannel, OfConnection};
 use super::session::Session;
 use crate::channel::{Channel, ChannelId, Delivery, Observers, OnMessage, Origin};
 use crate::error::{Closed, Error, Party};
-use crate::io_services::Workflow;
+use crate::io_services::{Services, Workflow};
 use crate::ioloop::LoopCore;
 
 impl Session {
@@ -59,8 +59,9 @@ impl Session {
                     log::warn!("the broker cancelled the consumer {consumer_tag}");
                 }
             }
-            Event::ChannelClosed { channel, callbacks, error } => {
-                if callbacks.is_empty() && error_of_the_broker(&error) {
+            Event::ChannelClosed { channel, on_ending, callbacks, error } => {
+                let is_told = self.tell_of_ending(core, on_ending, &error);
+                if callbacks.is_empty() && !is_told && error_of_the_broker(&error) {
                     log::warn!("channel {}: {error}", channel.number);
                 }
                 let (channel, error) = (&self.channel(channel), &error);
@@ -180,6 +181,15 @@ impl Session {
         !lent.closures.is_empty()
     }
 
+    /// Gives whether somebody was told.
+    fn tell_of_ending(&self, core: &LoopCore, on_ending: Option<OnEnding>, error: &Error) -> bool {
+        let mut is_told = false;
+        if let Some(on_ending) = on_ending {
+            self.call(core, || is_told = on_ending(error));
+        }
+        is_told
+    }
+
     /// The connection has ended: the stream goes first, then the user is told, then everything is
     /// released.
     fn closed(&self, core: &LoopCore, mut error: Error, was_open: bool) {
@@ -200,21 +210,29 @@ impl Session {
         let mut callbacks = self.callbacks.take();
         let told = if was_open { &mut callbacks.on_close } else { &mut callbacks.on_open_error };
         let told = std::mem::take(told);
+        let is_told = self.tell_of_ending(core, callbacks.on_ending.take(), &error);
         if !told.is_empty() {
             let (connection, error) = (&self.connection(), &error);
             let calls = told.into_iter().map(|call| || call(connection, error.clone()));
             self.call_each(core, calls);
-        } else if !was_open {
-            if let Some(services) = services {
-                services.unhandled_error(error);
-            }
-        } else if !matches!(error, Error::ConnectionClosed(Closed { by: Party::Client, .. })) {
-            log::error!("{error}");
+        } else if !is_told {
+            unhandled(services, error, was_open);
         }
         // Their credentials are the user's too.
         let parameters = std::mem::take(&mut self.machine.borrow_mut().parameters);
         self.call(core, || drop((callbacks, workflow, on_challenge, parameters)));
         drop(released);
+    }
+}
+
+/// Nobody was told of the end of a connection.
+fn unhandled(services: Option<Services>, error: Error, was_open: bool) {
+    if !was_open {
+        if let Some(services) = services {
+            services.unhandled_error(error);
+        }
+    } else if !matches!(error, Error::ConnectionClosed(Closed { by: Party::Client, .. })) {
+        log::error!("{error}");
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::any::Any;
 
+use super::callbacks::OnEnding;
 use super::secrets::OnUpdated;
 use crate::channel::{
     ChannelId, ConfirmSummary, Delivery, GetMessage, OnClose, OnConfirmed, OnGet, OnMessage,
@@ -53,7 +54,12 @@ pub(crate) enum Event<'b> {
     /// The broker cancelled a consumer.
     Cancelled { channel: ChannelId, consumer_tag: ShortStr<'b> },
     /// A channel has ended.
-    ChannelClosed { channel: ChannelId, callbacks: Vec<OnClose>, error: Error },
+    ChannelClosed {
+        channel: ChannelId,
+        on_ending: Option<OnEnding>,
+        callbacks: Vec<OnClose>,
+        error: Error,
+    },
     /// Closures that are no longer needed. Their captures' `Drop` may call the API.
     Released(Box<dyn Any>),
 }

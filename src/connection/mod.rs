@@ -37,10 +37,13 @@ mod tests;
 mod tls_options;
 mod tuning;
 mod url;
+#[cfg(feature = "futures")]
+mod watching;
 mod wire;
 mod workflow;
 
 pub use callbacks::ConnectionCallbacks;
+pub(crate) use callbacks::OnEnding;
 pub use counters::{Counters, Undelivered};
 pub use credentials::{AmqPlainCredentials, Credentials, ExternalCredentials, PlainCredentials};
 #[cfg(any(test, fuzzing))]

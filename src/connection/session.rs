@@ -50,6 +50,9 @@ pub(crate) struct Session {
     pub(super) running: Cell<bool>,
     /// What other threads have for it, once any may.
     inbox: OnceCell<Arc<Inbox>>,
+    /// What futures wait for, once any may.
+    #[cfg(feature = "futures")]
+    pub(super) watch: OnceCell<Rc<crate::futures::Watch>>,
 }
 
 impl Session {
@@ -75,6 +78,8 @@ impl Session {
             resuming: Cell::new(false),
             running: Cell::new(false),
             inbox: OnceCell::new(),
+            #[cfg(feature = "futures")]
+            watch: OnceCell::new(),
         });
         let me = session.me.clone();
         let on_progress = Box::new(move |progress| {

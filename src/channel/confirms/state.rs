@@ -64,22 +64,29 @@ impl ChannelState {
         self.tell_of_room(&mut wire.events);
     }
 
-    /// Refuses a publish while too many are unresolved; gives the fingerprint of one that may come
-    /// back.
+    /// Refuses a publish while too many are unresolved.
     #[inline]
-    pub(crate) fn before_publish(
-        &mut self,
+    pub(crate) fn ensure_few_unconfirmed(&mut self) -> Result<(), PublishError> {
+        match &self.confirms {
+            Some(confirms) if !self.room.is_there(confirms.outstanding()) => {
+                Err(PublishError::TooManyUnconfirmed { limit: self.room.high() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The fingerprint of a publish that may come back.
+    #[inline]
+    pub(crate) fn fingerprint(
+        &self,
         method: &basic::Publish<'_>,
         properties: &BasicProperties<'_>,
         body: &Body<'_>,
-    ) -> Result<Option<Fingerprint>, PublishError> {
-        let Some(confirms) = &self.confirms else { return Ok(None) };
-        if !self.room.is_there(confirms.outstanding()) {
-            return Err(PublishError::TooManyUnconfirmed { limit: self.room.high() });
-        }
-        Ok(method.mandatory.then(|| {
+    ) -> Option<Fingerprint> {
+        let may_come_back = method.mandatory && self.confirms.is_some();
+        may_come_back.then(|| {
             Fingerprint::of(&method.exchange, &method.routing_key, properties, body.as_slice())
-        }))
+        })
     }
 
     /// Takes basic.ack or basic.nack of what was published here.

@@ -260,7 +260,7 @@ impl Pair {
             Event::Cancelled { channel, consumer_tag } => {
                 Happened::Cancelled(channel.number, consumer_tag.to_string())
             }
-            Event::ChannelClosed { channel, callbacks, error } => {
+            Event::ChannelClosed { channel, callbacks, error, .. } => {
                 for callback in callbacks {
                     callback(&handle(channel), error.clone());
                 }

@@ -58,7 +58,7 @@ impl Play<'_> {
                 self.user.stop(is_it);
                 self.user.note("cancelled", channel.number, 0);
             }
-            Event::ChannelClosed { channel, callbacks, error } => {
+            Event::ChannelClosed { channel, callbacks, error, .. } => {
                 for callback in callbacks {
                     callback(&handle(channel), error.clone());
                 }
