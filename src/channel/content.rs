@@ -164,12 +164,25 @@ impl Assembly {
         if received > declared {
             return Err(ProtocolError::BodyTooLong { channel, declared, received });
         }
-        // Memory follows what has come, doubling, and never what the peer claims will come.
-        let wanted = (self.body.len() * 2).max(payload.len()) as u64;
-        let wanted = wanted.min(declared) as usize;
-        self.body.reserve_exact(wanted.saturating_sub(self.body.len()).max(payload.len()));
-        self.body.extend_from_slice(payload);
+        self.append(payload);
         Ok(())
+    }
+
+    /// Whether so much of its body has still to come, at the least.
+    pub(crate) fn lacks(&self, size: usize) -> bool {
+        let received = self.body.len() as u64 + size as u64;
+        self.header.as_ref().is_some_and(|header| received <= header.body_size)
+    }
+
+    /// Takes what it lacks of its body.
+    pub(crate) fn append(&mut self, part: &[u8]) {
+        let received = self.body.len() + part.len();
+        if received > self.body.capacity() {
+            // Memory follows what has come, doubling, and never what the peer claims will come.
+            let wanted = (2 * received as u64).min(self.declared()) as usize;
+            self.body.reserve_exact(wanted - self.body.len());
+        }
+        self.body.extend_from_slice(part);
     }
 
     /// How long it is to be; 0 before that is known.
@@ -206,5 +219,29 @@ impl Assembly {
         let properties = self.header.map(|header| header.properties).unwrap_or_default();
         let body = Part::Owned(self.body.into());
         (self.method, Content { properties: Part::Owned(properties), body })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_follows_what_has_come_and_not_what_is_announced() {
+        let mut assembly = Assembly::new(ContentMethod::Return(basic::Return::default()));
+        let mut header = vec![0; 14];
+        header[1] = 60;
+        header[4..12].copy_from_slice(&100_000_u64.to_be_bytes());
+        assembly.header(1, &header).unwrap();
+        assert_eq!(assembly.body.capacity(), 0);
+        while !assembly.is_complete() {
+            let part = assembly.received() / 3 + 10;
+            let part = part.min(100_000 - assembly.received());
+            assembly.append(&vec![7; part]);
+            assert!(assembly.body.capacity() <= 2 * assembly.received());
+            assert!(assembly.lacks(100_000 - assembly.received()));
+            assert!(!assembly.lacks(100_001 - assembly.received()));
+        }
+        assert_eq!(assembly.body.capacity(), 100_000);
     }
 }

@@ -446,6 +446,21 @@ impl ChannelState {
         Ok(Taken::Whole(self.on_content(wire, method, content)))
     }
 
+    /// Whether what has come of a body frame of so many bytes may go to its message before the rest
+    /// is there: a message waits for it, and is not refused for its length.
+    pub(crate) fn takes_body(&self, wire: &Wire, size: usize) -> bool {
+        let has_room = wire.incomplete.saturating_add(size) <= wire.max_incomplete;
+        has_room && self.assembly.as_ref().is_some_and(|assembly| assembly.lacks(size))
+    }
+
+    /// Takes what has come of such a frame. Its end follows as an empty one.
+    pub(crate) fn on_part_of_body(&mut self, wire: &mut Wire, part: &[u8]) {
+        if let Some(assembly) = &mut self.assembly {
+            assembly.append(part);
+            wire.incomplete += part.len();
+        }
+    }
+
     /// Whether a message has begun to come.
     pub(crate) fn is_assembling(&self) -> bool {
         self.assembly.is_some()

@@ -63,7 +63,7 @@ impl Machine {
     /// for it. None: nothing has changed, and [`next`](Self::next) tells, whatever it is.
     #[inline]
     pub(crate) fn next_delivery<'b>(&mut self, input: &mut Input<'b>) -> Option<Arrival<'b>> {
-        if self.has_events() || !self.is_open() {
+        if self.has_events() || !self.is_open() || self.body_under_way.is_some() {
             return None;
         }
         let frame_max = self.wire.limits.frame_max;

@@ -4,10 +4,7 @@ use std::io::IoSlice;
 
 use bytes::{Buf, Bytes};
 
-use crate::protocol::PROTOCOL_HEADER;
-
-/// What lies before a frame's payload: its type, channel and size.
-const FRAME_HEADER: usize = 7;
+use crate::protocol::{FRAME_HEADER, PROTOCOL_HEADER};
 
 /// Places for so many bodies are kept while there are none.
 const KEPT_BODIES: usize = 8;

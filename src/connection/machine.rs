@@ -16,7 +16,7 @@ use super::heartbeat::{Beat, Pulse};
 use super::input::Input;
 use super::output::Output;
 use super::parameters::ConnectionParameters;
-use super::receiving::Cut;
+use super::receiving::{BodyUnderWay, Cut};
 use super::secrets::Secrets;
 use super::tuning::Limits;
 use super::wire::Wire;
@@ -64,6 +64,7 @@ pub(crate) struct Machine {
     pub(super) due: Option<Due>,
     /// Frames that have come.
     pub(super) frames: u64,
+    pub(super) body_under_way: Option<BodyUnderWay>,
     /// While the broker takes no messages.
     pub(super) blocked: Option<Blocked>,
     pub(super) secrets: Secrets,
@@ -85,6 +86,7 @@ impl Machine {
             limit: None,
             due: None,
             frames: 0,
+            body_under_way: None,
             blocked: None,
             secrets: Secrets::default(),
             pulse: None,

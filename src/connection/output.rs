@@ -18,6 +18,26 @@ const BLOCK: usize = 64 * 1024;
 /// Places for so many blocks are kept while nothing waits.
 const KEPT_BLOCKS: usize = 4;
 
+/// From this many encoded bytes on, output is written by the call that made it, not at the turn's
+/// end: they are still in the processor's cache.
+const MUCH_ENCODED: usize = 64 * 1024;
+
+/// From this many bytes on, whatever they are, it is so too. Bodies that go by reference take no
+/// memory while they wait, and the kernel takes several at once far more cheaply than one by one:
+/// what of each write does not fill a segment travels as one of its own.
+const MUCH: usize = 512 * 1024;
+
+/// When output is to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// There is none.
+    Never,
+    /// At the end of the loop's turn.
+    ThisTurn,
+    /// At once, since so much waits.
+    Now,
+}
+
 /// A queue of bytes: blocks of whole frames, the last of which grows.
 #[derive(Default)]
 pub(crate) struct Output {
@@ -43,6 +63,17 @@ impl Output {
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// When it is to be written.
+    #[inline]
+    pub(crate) fn due(&self) -> Due {
+        let encoded = self.growing.unsent_encoded();
+        match encoded + self.elsewhere {
+            0 => Due::Never,
+            all if encoded >= MUCH_ENCODED || all >= MUCH => Due::Now,
+            _ => Due::ThisTurn,
+        }
     }
 
     /// How many messages wait to be sent, or for their rest to be. It looks at each of them.
@@ -247,6 +278,25 @@ mod tests {
         }
         let memory: usize = output.blocks().map(|block| block.encoded.capacity()).sum();
         assert!(memory < output.len() * 5 / 4, "{memory} bytes for {}", output.len());
+    }
+
+    #[test]
+    fn much_of_either_kind_is_written_at_once() {
+        let mut output = Output::default();
+        assert_eq!(output.due(), Due::Never);
+        output.encoded().extend_from_slice(&[0; MUCH_ENCODED - 1]);
+        assert_eq!(output.due(), Due::ThisTurn);
+        output.encoded().push(0);
+        assert_eq!(output.due(), Due::Now);
+        output.advance(MUCH_ENCODED);
+        assert_eq!(output.due(), Due::Never);
+        let body = Bytes::from(vec![0; BY_REFERENCE + 1]);
+        for waiting in (body.len()..).step_by(body.len()).take_while(|waiting| *waiting < MUCH) {
+            output.push_body(body.clone());
+            assert_eq!((output.len(), output.due()), (waiting, Due::ThisTurn));
+        }
+        output.push_body(body);
+        assert_eq!(output.due(), Due::Now);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::input::Input;
 use super::machine::{Machine, State};
 use crate::channel::{Lookahead, Outcome, Taken, look_ahead};
 use crate::error::{Closed, Error, Party, Phase, ProtocolError};
-use crate::protocol::{Frame, FrameKind, Method, connection};
+use crate::protocol::{DecodeError, FRAME_END, FRAME_HEADER, Frame, FrameKind, Method, connection};
 
 /// What parsing came to.
 #[expect(clippy::large_enum_variant, reason = "returned and taken apart at once, never kept")]
@@ -17,11 +17,17 @@ pub(super) enum Cut<'b> {
     NeedMore,
 }
 
+/// A body frame that a read has cut, and whose payload goes to its message as it comes.
+pub(super) struct BodyUnderWay {
+    channel: u16,
+    /// How much of the payload has still to come.
+    left: usize,
+}
+
 impl Machine {
     pub(super) fn cut<'b>(&mut self, input: &mut Input<'b>) -> Result<Cut<'b>, ProtocolError> {
-        let rest = input.rest();
         if matches!(self.state, State::Handshake(Phase::Protocol)) {
-            match super::handshake::greeting(rest) {
+            match super::handshake::greeting(input.rest()) {
                 Greeting::Frame => {}
                 Greeting::Cut => return Ok(Cut::NeedMore),
                 Greeting::Refused(error) => {
@@ -30,9 +36,7 @@ impl Machine {
                 }
             }
         }
-        let Some((frame, size)) = Frame::parse(rest, self.wire.limits.frame_max)? else {
-            return Ok(Cut::NeedMore);
-        };
+        let Some((frame, size)) = self.next_frame(input)? else { return Ok(Cut::NeedMore) };
         self.frames += 1;
         match frame.kind {
             FrameKind::Heartbeat => input.consume(size),
@@ -55,6 +59,58 @@ impl Machine {
             }
         }
         Ok(Cut::Progress)
+    }
+
+    /// The next frame, and how long it is. Of a large body that a read has cut, what is there goes to
+    /// its message at once; the frame's end comes as an empty one then, and all that is said of a
+    /// frame is said of that.
+    fn next_frame<'b>(
+        &mut self,
+        input: &mut Input<'b>,
+    ) -> Result<Option<(Frame<'b>, usize)>, DecodeError> {
+        if self.body_under_way.is_none() {
+            let frame = Frame::parse(input.rest(), self.wire.limits.frame_max)?;
+            if frame.is_some() {
+                return Ok(frame);
+            }
+            self.begin_body(input);
+        }
+        self.go_on_with_body(input)
+    }
+
+    /// Looks whether there is the beginning of a body frame that a message waits for and that
+    /// nothing can be wrong with but its end.
+    fn begin_body(&mut self, input: &mut Input<'_>) {
+        let Some((number, left)) = Frame::begun_body(input.rest()) else { return };
+        let channel = self.channels.at(number);
+        if channel.is_some_and(|channel| channel.takes_body(&self.wire, left)) {
+            input.consume(FRAME_HEADER);
+            self.body_under_way = Some(BodyUnderWay { channel: number, left });
+        }
+    }
+
+    fn go_on_with_body<'b>(
+        &mut self,
+        input: &mut Input<'b>,
+    ) -> Result<Option<(Frame<'b>, usize)>, DecodeError> {
+        let Some(BodyUnderWay { channel, left }) = &mut self.body_under_way else {
+            return Ok(None);
+        };
+        let number = *channel;
+        let (part, behind) = input.rest().split_at(input.rest().len().min(*left));
+        *left -= part.len();
+        input.consume(part.len());
+        // The user may have closed it meanwhile.
+        if let Some(channel) = self.channels.at_mut(number) {
+            channel.on_part_of_body(&mut self.wire, part);
+        }
+        let Some(&end) = behind.first() else { return Ok(None) };
+        self.body_under_way = None;
+        if end != FRAME_END {
+            return Err(DecodeError::FrameEnd(end));
+        }
+        let payload = &behind[..0];
+        Ok(Some((Frame { kind: FrameKind::Body, channel: number, payload }, 1)))
     }
 
     /// Whether a frame is, or is part of, an acknowledgement of publishes or a message that comes

@@ -3,10 +3,8 @@
 use std::cell::RefMut;
 
 use super::machine::Machine;
+use super::output::Due;
 use super::session::Session;
-
-/// From this many bytes on, output is written by the call that made it, not at the turn's end.
-const WRITE_INLINE: usize = 64 * 1024;
 
 impl Session {
     /// As [`with`](Self::with), for a call of which nothing comes but output, and nothing at all if
@@ -25,9 +23,9 @@ impl Session {
                     before.is_none_or(|it| it == (machine.deadline(), machine.has_events())),
                     "more than output"
                 );
-                let waiting = machine.output().len();
+                let due = machine.output().due();
                 drop(machine);
-                self.see_to_output(waiting);
+                self.see_to_output(due);
                 Ok(done)
             }
             Err(refused) => {
@@ -61,13 +59,13 @@ impl Session {
         }
     }
 
-    /// Sees that so many bytes of output leave.
+    /// Sees that output leaves when it is due.
     #[inline]
-    pub(super) fn see_to_output(&self, waiting: usize) {
-        if waiting >= WRITE_INLINE {
-            self.write_inline();
-        } else if waiting > 0 && !self.dirty.get() {
-            self.flush_later();
+    pub(super) fn see_to_output(&self, due: Due) {
+        match due {
+            Due::Now => self.write_inline(),
+            Due::ThisTurn if !self.dirty.get() => self.flush_later(),
+            Due::ThisTurn | Due::Never => {}
         }
     }
 

@@ -16,6 +16,7 @@ use super::counters::Counters;
 use super::handle::Connection;
 use super::input::Input;
 use super::machine::Machine;
+use super::output::Due;
 use super::parameters::ConnectionParameters;
 use super::remote::Inbox;
 use crate::channel::{Channel, ChannelId};
@@ -149,12 +150,12 @@ impl Session {
     /// Sees to everything the machine may want after a change: output, a deadline, events.
     pub(super) fn settle(&self) {
         let mut machine = self.machine.borrow_mut();
-        let waiting = machine.output().len();
+        let due = machine.output().due();
         let (deadline, events) = (machine.deadline(), machine.has_events());
         drop(machine);
-        match waiting {
-            0 => self.return_buffer(),
-            _ => self.see_to_output(waiting),
+        match due {
+            Due::Never => self.return_buffer(),
+            due => self.see_to_output(due),
         }
         if deadline != self.timer.get().map(|(armed, _)| armed) {
             self.arm(deadline);

@@ -9,12 +9,13 @@ pub const PROTOCOL_HEADER: [u8; 8] = *b"AMQP\x00\x00\x09\x01";
 pub const FRAME_END: u8 = 0xCE;
 
 /// What a frame has around its payload: type, channel and size before, [`FRAME_END`] behind.
-pub const FRAME_OVERHEAD: usize = HEADER_LEN + 1;
+pub const FRAME_OVERHEAD: usize = FRAME_HEADER + 1;
 
 /// The frame size that every peer takes, and the limit until another is agreed on.
 pub const FRAME_MIN_SIZE: u32 = 4096;
 
-const HEADER_LEN: usize = 7;
+/// What lies before a frame's payload: its type, channel and size.
+pub(crate) const FRAME_HEADER: usize = 7;
 
 /// What a frame carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -72,18 +73,26 @@ impl<'a> Frame<'a> {
         let size = usize::try_from(size).unwrap_or(usize::MAX);
         let Some(frame) = input.get(..size) else { return Ok(None) };
         let channel = u16::from_be_bytes([frame[1], frame[2]]);
-        let (payload, end) = (&frame[HEADER_LEN..size - 1], frame[size - 1]);
+        let (payload, end) = (&frame[FRAME_HEADER..size - 1], frame[size - 1]);
         if end != FRAME_END {
             return Err(DecodeError::FrameEnd(end));
         }
         Ok(Some((Self { kind, channel, payload }, size)))
     }
 
+    /// Of a body frame at the front of `input`, as soon as its header is there: its channel, and how
+    /// long its payload is. Nothing about it has been checked: see [`parse`](Self::parse).
+    pub(crate) fn begun_body(input: &[u8]) -> Option<(u16, usize)> {
+        let &[kind, c0, c1, s0, s1, s2, s3] = input.first_chunk::<FRAME_HEADER>()?;
+        let size = u32::from_be_bytes([s0, s1, s2, s3]) as usize;
+        (kind == FrameKind::Body as u8).then_some((u16::from_be_bytes([c0, c1]), size))
+    }
+
     /// How long the frame at the front of `input` is in all, as soon as its header is there.
     /// Nothing about it has been checked: see [`parse`](Self::parse).
     #[inline]
     pub fn needed(input: &[u8]) -> Option<u64> {
-        let &[_, _, _, s0, s1, s2, s3] = input.first_chunk::<HEADER_LEN>()?;
+        let &[_, _, _, s0, s1, s2, s3] = input.first_chunk::<FRAME_HEADER>()?;
         Some(u64::from(u32::from_be_bytes([s0, s1, s2, s3])) + FRAME_OVERHEAD as u64)
     }
 }

@@ -53,6 +53,7 @@ pub use encode::{
 pub use error::{DecodeError, EncodeError};
 pub use field_array::{ArrayIter, FieldArray};
 pub use field_value::FieldValue;
+pub(crate) use frame::FRAME_HEADER;
 pub use frame::{FRAME_END, FRAME_MIN_SIZE, FRAME_OVERHEAD, Frame, FrameKind, PROTOCOL_HEADER};
 pub use method::{DecodeMethod, EncodeMethod, ReplyMethod, Request};
 pub use methods::{Method, basic, channel, confirm, connection, exchange, queue, tx};

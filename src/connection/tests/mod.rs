@@ -15,6 +15,7 @@ mod confirms_model;
 mod consumers;
 mod content;
 mod counters;
+mod cut_bodies;
 mod cuts;
 mod deadlines;
 mod handshake;
