@@ -80,7 +80,7 @@
 //! - `tls`, on by default: `amqps`, by rustls with ring. Nothing of it is in a connection without.
 //! - `tokio`: `TokioConnection`, on a `LocalSet`.
 //! - `async-io`: `AsyncIoConnection`, on whatever executor runs its driver.
-//! - `calloop`: `CalloopConnection`.
+//! - `calloop`: `CalloopConnection`, on a loop of calloop 0.14.
 //! - `futures`: `async` and `await` over all of it, on any executor of the loop's thread, in `futures`.
 //! - `libuv`, `glib`, and one of `libev` and `libevent`: `LibuvConnection`, `GlibConnection`,
 //!   `LibevConnection`, `LibeventConnection`, linked to the library of the system, as the loop that

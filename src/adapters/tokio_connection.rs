@@ -69,6 +69,7 @@ impl TokioServices {
     /// # Panics
     /// Outside of one, as tokio's `spawn_local` does, and on a runtime that was built without its time
     /// or I/O (`enable_all` gives both).
+    #[must_use = "services that nobody holds, nor a connection, are gone at once"]
     pub fn attach() -> Services {
         // Now, in tokio's words, and not later in a callback: these panic without the one or the other.
         drop((sleep(Duration::ZERO), UnixDatagram::unbound()));

@@ -17,6 +17,7 @@ pub fn main<H: Host + 'static>(
 
 /// The suite, for several loops in one program.
 #[derive(Default)]
+#[must_use = "nothing runs before `main`"]
 pub struct Suite {
     hosts: Vec<(String, NewHost)>,
 }

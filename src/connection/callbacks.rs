@@ -28,6 +28,7 @@ pub(crate) type OnChange = Box<dyn FnMut(&Connection)>;
 /// # drop(callbacks);
 /// ```
 #[derive(Default)]
+#[must_use = "each method gives the callbacks back, with one more"]
 pub struct ConnectionCallbacks {
     pub(crate) on_open: Vec<OnOpen>,
     pub(crate) on_open_error: Vec<OnEnd>,
