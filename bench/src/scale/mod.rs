@@ -3,6 +3,7 @@
 //! The rates with many are set beside those with one, in `load`; `connections` opens many of these,
 //! and `memory` says what each thing takes.
 
+mod bars;
 mod connections;
 mod load;
 mod memory;
@@ -23,6 +24,9 @@ pub fn main(mut arguments: pico_args::Arguments) -> Result<ExitCode> {
     options.contenders(vec!["haypile"], |who| who)?;
     let sections = run::run(&options)?;
     table::print(&sections, &options);
+    if !options.markdown {
+        bars::print(&sections);
+    }
     options.write_csv(|| table::csv(&sections))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -66,10 +66,7 @@ fn rates(rows: &[Row<Vec<String>>]) -> Table {
     let mut table = Table::new(["with", "per second", "of one's", "busy", "CPU ns each"]);
     for row in rows {
         let [per_second, busy, cpu] = RATES.map(|(_, value)| row.median(value));
-        // Round by round: the machine may be faster in one than in the next.
-        let ones = rows[0].outcomes.iter().map(rate);
-        let ratio = median(row.outcomes.iter().zip(ones).map(|(it, one)| rate(it) / one));
-        match (per_second, busy, cpu, ratio) {
+        match (per_second, busy, cpu, of_ones(rows, row)) {
             (Some(per_second), Some(busy), Some(cpu), Some(ratio)) => table.row([
                 row.who.to_owned(),
                 grouped(per_second),
@@ -81,6 +78,13 @@ fn rates(rows: &[Row<Vec<String>>]) -> Table {
         }
     }
     table
+}
+
+/// A row's rate beside the first one's, round by round: the machine may be faster in one than in the
+/// next.
+pub fn of_ones(rows: &[Row<Vec<String>>], row: &Row<Vec<String>>) -> Option<f64> {
+    let ones = rows[0].outcomes.iter().map(rate);
+    median(row.outcomes.iter().zip(ones).map(|(it, one)| rate(it) / one))
 }
 
 fn rate(outcome: &Outcome) -> f64 {
