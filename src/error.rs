@@ -326,6 +326,12 @@ pub enum StreamLost {
     Tls(#[from] TlsError),
 }
 
+impl From<io::Error> for StreamLost {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error.into())
+    }
+}
+
 /// Why a message was not published. Nothing of it was encoded or sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -72,8 +72,9 @@
 //! [`SelectConnection`] and [`IOLoop`] to begin with; [`Channel`] for what one can do;
 //! [`ConnectionParameters`] for where, [`Credentials`] for as whom, [`TlsOptions`] for whom to
 //! trust, [`ConnectionWorkflow`] for several hosts; [`Error`] for what can go wrong; [`IoServices`] to
-//! run it on a loop of your own; [`protocol`] for the wire itself. Methods are structs of the modules
-//! [`basic`], [`exchange`], [`queue`] and [`tx`].
+//! run it on a loop of your own; [`ProtocolConnection`] where somebody else owns the socket; [`protocol`]
+//! for the wire itself. Methods are structs of the modules [`basic`], [`exchange`], [`queue`] and
+//! [`tx`].
 //!
 //! # Features
 //!

@@ -30,5 +30,5 @@ fn main() -> ExitCode {
     let suite = suite.host("libevent", <hosts::Libevent as hosts::Host>::new);
     #[cfg(feature = "libuv")]
     let suite = suite.host("libuv", <hosts::Libuv as hosts::Host>::new);
-    suite.main()
+    suite.protocol_host("protocol", hosts::Protocol::new).main()
 }

@@ -116,7 +116,6 @@ fn hello_publishes_and_consumes_ten_messages_and_closes() {
 }
 
 /// The program that there is for each loop.
-#[allow(dead_code, reason = "perhaps no such loop is compiled in")]
 fn publishes_by_the_timer_of_its_loop(example: &str) {
     let lines = run_with(example, &["20"]);
     let received = (1..=10).map(|number| format!("received message {number}"));
@@ -130,6 +129,11 @@ fn publishes_by_the_timer_of_its_loop(example: &str) {
 #[test]
 fn async_await_publishes_and_consumes_by_futures() {
     publishes_by_the_timer_of_its_loop("async_await");
+}
+
+#[test]
+fn protocol_connection_publishes_by_its_timer() {
+    publishes_by_the_timer_of_its_loop("protocol_connection");
 }
 
 #[cfg(feature = "async-io")]

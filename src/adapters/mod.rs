@@ -32,6 +32,7 @@ mod libev_connection;
 mod libevent_connection;
 #[cfg(feature = "libuv")]
 mod libuv_connection;
+mod protocol_connection;
 mod select_connection;
 #[cfg(feature = "tokio")]
 mod tokio_connection;
@@ -52,6 +53,7 @@ pub use libev_connection::{LibevConnection, LibevServices};
 pub use libevent_connection::{LibeventConnection, LibeventServices};
 #[cfg(feature = "libuv")]
 pub use libuv_connection::{LibuvConnection, LibuvServices};
+pub use protocol_connection::ProtocolConnection;
 pub use select_connection::SelectConnection;
 #[cfg(feature = "tokio")]
 pub use tokio_connection::{TokioConnection, TokioServices};

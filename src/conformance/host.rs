@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::{Result, Services};
+use crate::{Connection, ConnectionCallbacks, ConnectionWorkflow, Result, Services};
 
 /// A loop with an adapter on it, for one scenario: the suite makes a new one for each, in the thread
 /// that it runs in.
@@ -21,6 +21,17 @@ pub trait Host {
     /// What makes [`run_until_stopped`](Self::run_until_stopped) return soon, called in a callback.
     /// Called before, it makes the next run return without calling anything.
     fn stopper(&self) -> Rc<dyn Fn()>;
+
+    /// Starts a connection: on the services, unless the host makes
+    /// [`ProtocolConnection`](crate::ProtocolConnection)s, over sockets of its own. See
+    /// [`Suite::protocol_host`](super::Suite::protocol_host).
+    fn start_connection(
+        &self,
+        workflow: ConnectionWorkflow,
+        callbacks: ConnectionCallbacks,
+    ) -> Connection {
+        self.services().connect(workflow, callbacks)
+    }
 
     /// Runs the loop until nothing is left that it must wait for, and gives true: for loops whose own
     /// `run` ends then, to show that their adapter's

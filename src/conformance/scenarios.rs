@@ -29,6 +29,11 @@ pub(super) fn all() -> impl Iterator<Item = &'static Scenario> {
     [IO_SERVICES, CONNECTIONS, FURTHER].into_iter().flatten()
 }
 
+/// Those that a connection has which does not watch its socket itself, nor connect it.
+pub(super) fn of_one_connection() -> impl Iterator<Item = &'static Scenario> {
+    ONE_CONNECTION.iter()
+}
+
 macro_rules! scenarios {
     ($($($pika:literal =>)? $(#[$when:meta])* $module:ident::$scenario:ident,)*) => {
         &[$($(#[$when])* Scenario {
@@ -201,4 +206,50 @@ const FURTHER: &[Scenario] = scenarios! {
     liveness::a_stalled_broker_is_found,
     #[cfg(feature = "tls")]
     liveness::a_stalled_tls_handshake_times_out,
+};
+
+/// Of all these, what is about a connection that has its socket.
+const ONE_CONNECTION: &[Scenario] = scenarios! {
+    connecting::opens_a_channel_and_closes,
+    connecting::close_at_once_aborts,
+    connecting::close_in_the_handshake_aborts,
+    connecting::the_stack_timeout_ends_a_handshake,
+    connecting::an_unknown_virtual_host_is_denied,
+    connecting::update_secret_is_answered,
+    channels::confirm_mode_confirms,
+    channels::what_has_no_reply_stalls_no_request,
+    channels::close_behind_requests_that_fail_does_not_hang,
+    channels::close_lets_requests_be_answered,
+    consuming::cancel_in_the_callback_ends_a_consumer,
+    consuming::publish_and_consume,
+    consuming::publish_and_consume_a_large_body,
+    consuming::publish_and_get,
+    exchanges::declare_and_delete_an_exchange,
+    exchanges::an_exchange_declared_differently_closes_the_channel,
+    queues::declare_and_delete_an_unnamed_queue,
+    queues::declare_and_delete_a_named_queue,
+    queues::a_queue_declared_differently_closes_the_channel,
+    transactions::select_begins_a_transaction,
+    transactions::commit_publishes,
+    transactions::commit_without_select_closes_the_channel,
+    transactions::rollback_publishes_nothing,
+    transactions::rollback_without_select_closes_the_channel,
+    blocked::a_blocked_connection_times_out,
+    blocked::a_connection_unblocked_in_time_lives,
+    streams::a_broken_pipe_is_told,
+    streams::the_end_of_the_stream_is_told,
+    streams::a_panic_in_on_open_ends_that_connection_alone,
+    streams::a_panic_in_on_close_harms_nobody,
+    streams::a_panic_in_on_message_ends_that_connection_alone,
+    endings::a_connection_outlives_its_handles,
+    endings::a_closed_connection_leaves_nothing,
+    endings::callbacks_drop_what_they_hold,
+    output::it_leaves_from_a_timer,
+    output::it_leaves_from_a_callback,
+    output::it_leaves_from_a_handler,
+    output::it_leaves_from_outside,
+    output::what_waits_is_bounded_and_room_is_told,
+    liveness::an_idle_connection_is_kept_by_heartbeats,
+    liveness::a_silent_broker_is_found,
+    liveness::a_stalled_broker_is_found,
 };

@@ -54,14 +54,18 @@ impl Stage {
     pub(super) fn new(host: Box<dyn Host>) -> Self {
         let host = RefCell::new(Some(Rc::from(host)));
         let stage = Self { host, stopped: Rc::default(), panics: Rc::default() };
-        let (panics, stop) = (Rc::clone(&stage.panics), stage.stopper());
-        stage.services().core().set_on_panic(move |message| {
+        stage.services().core().set_on_panic(stage.on_panic());
+        stage
+    }
+
+    fn on_panic(&self) -> impl Fn(&str) + Clone + 'static {
+        let (panics, stop) = (Rc::clone(&self.panics), self.stopper());
+        move |message| {
             panics.messages.borrow_mut().push(message.to_owned());
             if !message.starts_with(ON_PURPOSE) {
                 stop();
             }
-        });
-        stage
+        }
     }
 
     fn host(&self) -> Rc<dyn Host> {
@@ -89,6 +93,31 @@ impl Stage {
 
     pub(super) fn services(&self) -> Services {
         self.host().services()
+    }
+
+    /// Starts to connect.
+    pub(super) fn connect(
+        &self,
+        workflow: impl Into<ConnectionWorkflow>,
+        callbacks: ConnectionCallbacks,
+    ) -> Connection {
+        self.connector()(workflow.into(), callbacks)
+    }
+
+    /// What starts to connect, for callbacks.
+    pub(super) fn connector(
+        &self,
+    ) -> impl Fn(ConnectionWorkflow, ConnectionCallbacks) -> Connection + 'static {
+        let (host, on_panic) = (self.host(), self.on_panic());
+        move |workflow, callbacks| {
+            let connection = host.start_connection(workflow, callbacks);
+            if let Ok(own) = connection.services()
+                && !Rc::ptr_eq(own.core(), host.services().core())
+            {
+                own.core().set_on_panic(on_panic.clone());
+            }
+            connection
+        }
     }
 
     /// What stops the loop, once in a run.
@@ -251,7 +280,7 @@ impl Stage {
             .on_open(on_open)
             .on_open_error(|_, error| panic!("it does not open: {error}"))
             .on_close(on_close);
-        self.services().connect(workflow, callbacks);
+        self.connect(workflow, callbacks);
         self.run();
         ended.take().expect("on_close was called")
     }
@@ -273,7 +302,7 @@ impl Stage {
             .on_open(|_| panic!("it opens"))
             .on_open_error(on_open_error)
             .on_close(|_, reason| panic!("on_close, of what was not open: {reason}"));
-        begun(&self.services().connect(workflow, callbacks));
+        begun(&self.connect(workflow, callbacks));
         assert!(ended.borrow().is_none(), "told from inside the call");
         self.run();
         ended.take().expect("on_open_error was called")

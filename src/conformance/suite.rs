@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Trial};
 
-use super::{Host, scenarios, watchdog};
+use super::scenarios::{self, Scenario};
+use super::{Host, watchdog};
 
 /// Runs the suite on one loop, by the arguments of the command line: a whole `main`.
 pub fn main<H: Host + 'static>(
@@ -19,7 +20,7 @@ pub fn main<H: Host + 'static>(
 #[derive(Default)]
 #[must_use = "nothing runs before `main`"]
 pub struct Suite {
-    hosts: Vec<(String, NewHost)>,
+    hosts: Vec<(String, NewHost, Vec<&'static Scenario>)>,
 }
 
 /// How many scenarios run at a time, unless the command line says.
@@ -35,11 +36,33 @@ impl Suite {
 
     /// Adds a loop: `new` makes one, in the thread of the scenario that is to run on it.
     pub fn host<H: Host + 'static>(
-        mut self,
+        self,
         name: &str,
         new: impl Fn() -> H + Send + Sync + 'static,
     ) -> Self {
-        self.hosts.push((name.to_owned(), Arc::new(move || Box::new(new()))));
+        self.with(name, new, scenarios::all().collect())
+    }
+
+    /// Adds a host of [`ProtocolConnection`](crate::ProtocolConnection)s, which owns their sockets: of
+    /// the scenarios, those that are about a connection that has its socket. They are given
+    /// [parameters](crate::ConnectionWorkflow::parameters) of one host, to which
+    /// [`start_connection`](Host::start_connection) connects, and keep no connection. On the services,
+    /// which are not those of any connection, they have timers of their own.
+    pub fn protocol_host<H: Host + 'static>(
+        self,
+        name: &str,
+        new: impl Fn() -> H + Send + Sync + 'static,
+    ) -> Self {
+        self.with(name, new, scenarios::of_one_connection().collect())
+    }
+
+    fn with<H: Host + 'static>(
+        mut self,
+        name: &str,
+        new: impl Fn() -> H + Send + Sync + 'static,
+        scenarios: Vec<&'static Scenario>,
+    ) -> Self {
+        self.hosts.push((name.to_owned(), Arc::new(move || Box::new(new())), scenarios));
         self
     }
 
@@ -50,27 +73,24 @@ impl Suite {
         // They wait, most of their time.
         arguments.test_threads.get_or_insert(THREADS);
         watchdog::quiet();
-        let trials = self.hosts.iter().flat_map(|(host, new)| {
-            scenarios::all().map(move |scenario| {
+        let trials = self.hosts.iter().flat_map(|(host, new, scenarios)| {
+            scenarios.iter().map(move |&scenario| {
                 let name = format!("{host}::{}", scenario.name);
                 let (test, new) = (name.clone(), Arc::clone(new));
                 Trial::test(name, move || watchdog::run(&test, move || scenario.run(new())))
             })
         });
         let conclusion = libtest_mimic::run(&arguments, trials.collect());
-        println!(
-            "{} scenarios x {} loops: {} passed, {} failed",
-            scenarios::all().count(),
-            self.hosts.len(),
-            conclusion.num_passed,
-            conclusion.num_failed
-        );
+        for (host, _, scenarios) in &self.hosts {
+            println!("{host}: {} scenarios", scenarios.len());
+        }
+        println!("{} passed, {} failed", conclusion.num_passed, conclusion.num_failed);
         conclusion.exit_code()
     }
 }
 
 impl std::fmt::Debug for Suite {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.hosts.iter().map(|(name, _)| name)).finish()
+        f.debug_list().entries(self.hosts.iter().map(|(name, ..)| name)).finish()
     }
 }

@@ -150,6 +150,14 @@ impl Machine {
         &mut self.wire.output
     }
 
+    /// Gives away the bytes to send of a connection that has ended. They count as unsent.
+    pub(crate) fn take_output(&mut self) -> Output {
+        let output = std::mem::take(&mut self.wire.output);
+        self.wire.undelivered.unsent_messages += output.messages();
+        self.wire.undelivered.unsent_bytes += output.len() as u64;
+        output
+    }
+
     /// What it has counted, and what waits in it.
     pub(crate) fn counters(&self) -> Counters {
         Counters {

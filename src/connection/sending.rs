@@ -1,9 +1,10 @@
 //! The driver's way out: output leaves at the end of the loop's turn, or at once where much waits.
 
 use std::cell::RefMut;
+use std::mem;
 
 use super::machine::Machine;
-use super::output::Due;
+use super::output::{Due, Output};
 use super::session::Session;
 
 impl Session {
@@ -69,10 +70,10 @@ impl Session {
         }
     }
 
-    /// Whether there is a stream that may take something. One that is known to take nothing is not
-    /// asked at every call.
+    /// Whether there is a transport that may take something. One that is known to take nothing is
+    /// not asked at every call.
     fn may_write(&self) -> bool {
-        self.stream.borrow().as_ref().is_some_and(|stream| !stream.is_blocked())
+        self.transport.borrow().as_ref().is_some_and(|transport| !transport.is_blocked())
     }
 
     fn flush_later(&self) {
@@ -94,11 +95,11 @@ impl Session {
     }
 
     pub(super) fn write(&self) {
-        let Some(stream) = self.stream() else { return };
+        let Some(transport) = self.transport() else { return };
         let resume = {
             let mut machine = self.machine.borrow_mut();
             let waiting = machine.output().len();
-            let written = stream.write(machine.output());
+            let written = transport.write(machine.output());
             if machine.output().len() < waiting {
                 machine.sent();
             }
@@ -110,6 +111,11 @@ impl Session {
             self.resume_later();
         }
         self.return_buffer();
+        self.drop_spent();
+    }
+
+    /// Drops the bodies that are sent, with nothing borrowed: their memory may be the user's.
+    fn drop_spent(&self) {
         let spent = self.machine.borrow_mut().output().take_spent();
         if !spent.is_empty()
             && let Some(services) = self.services.upgrade()
@@ -118,9 +124,51 @@ impl Session {
         }
     }
 
+    /// How many bytes wait to be sent, those behind requests not counted.
+    pub(crate) fn output_len(&self) -> usize {
+        self.machine.borrow_mut().output().len()
+    }
+
+    /// Lends what waits to be sent, with nothing borrowed. What is made meanwhile comes behind what
+    /// is left of it.
+    pub(crate) fn lend_output<R>(&self, send: impl FnOnce(&mut Output) -> R) -> R {
+        let output = mem::take(self.machine.borrow_mut().output());
+        let mut lent = LentOutput { session: self, waited: output.len(), output };
+        let sent = send(&mut lent.output);
+        drop(lent);
+        self.settle();
+        self.drop_spent();
+        sent
+    }
+
+    /// Gives away what waits to be sent, for whoever may send it after the connection. For that, it
+    /// was lost.
+    pub(crate) fn take_output(&self) -> Output {
+        self.machine.borrow_mut().take_output()
+    }
+
     /// Writes what waits, now. An error is told from the loop.
     pub(crate) fn write_now(&self) {
         self.write();
         self.settle();
+    }
+}
+
+/// The output while it is lent: however that ends, it goes back to its place.
+struct LentOutput<'s> {
+    session: &'s Session,
+    output: Output,
+    waited: usize,
+}
+
+impl Drop for LentOutput<'_> {
+    fn drop(&mut self) {
+        let mut machine = self.session.machine.borrow_mut();
+        let sent = self.output.len() < self.waited;
+        let made = mem::replace(machine.output(), mem::take(&mut self.output));
+        machine.output().append(made);
+        if sent {
+            machine.sent();
+        }
     }
 }

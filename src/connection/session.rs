@@ -15,14 +15,14 @@ use super::callbacks::ConnectionCallbacks;
 use super::counters::Counters;
 use super::handle::Connection;
 use super::input::Input;
-use super::machine::Machine;
+use super::machine::{Limit, Machine};
 use super::output::Due;
 use super::parameters::ConnectionParameters;
 use super::remote::Inbox;
 use crate::channel::{Channel, ChannelId};
 use crate::error::{ConnectError, Error, Misuse, StreamLost, TlsError};
 use crate::io_services::{
-    LoopSession, OnProgress, Progress, Received, Services, Stream, StreamOwner, Traffic,
+    LoopSession, OnProgress, Progress, Received, Services, Stream, StreamOwner, Traffic, Transport,
     WeakServices, Workflow,
 };
 use crate::ioloop::{LoopCore, SessionKey, TimerId};
@@ -37,10 +37,10 @@ pub(crate) struct Session {
     /// Until the connection is open. Dropping it abandons it.
     pub(super) workflow: RefCell<Option<Workflow>>,
     pub(super) authentication: RefCell<Authentication>,
-    pub(super) stream: RefCell<Option<Rc<Stream>>>,
+    pub(super) transport: RefCell<Option<Rc<dyn Transport>>>,
     /// Bytes that have come and are not parsed: a cut frame, or what a panic left.
     tail: RefCell<Vec<u8>>,
-    /// What went through the stream that was.
+    /// What went through the transport that was.
     traffic: Cell<Traffic>,
     timer: Cell<Option<(Instant, TimerId)>>,
     /// The loop will call `flush`.
@@ -63,25 +63,7 @@ impl Session {
         callbacks: ConnectionCallbacks,
         connect: impl FnOnce(OnProgress) -> Workflow,
     ) -> Connection {
-        let session = Rc::new_cyclic(|me: &Weak<Session>| Session {
-            me: me.clone(),
-            services: services.downgrade(),
-            key: Cell::new(None),
-            machine: RefCell::new(Machine::new(ConnectionParameters::default())),
-            callbacks: RefCell::new(callbacks),
-            workflow: RefCell::default(),
-            authentication: RefCell::default(),
-            stream: RefCell::default(),
-            tail: RefCell::default(),
-            traffic: Cell::default(),
-            timer: Cell::new(None),
-            dirty: Cell::new(false),
-            resuming: Cell::new(false),
-            running: Cell::new(false),
-            inbox: OnceCell::new(),
-            #[cfg(feature = "futures")]
-            watch: OnceCell::new(),
-        });
+        let session = Self::new(services, ConnectionParameters::default(), callbacks);
         let me = session.me.clone();
         let on_progress = Box::new(move |progress| {
             if let Some(session) = me.upgrade() {
@@ -91,6 +73,48 @@ impl Session {
         session.workflow.replace(Some(connect(on_progress)));
         session.key.set(Some(services.adopt(session.clone())));
         Connection::new(session.me.clone())
+    }
+
+    /// Starts the handshake over a transport that is connected. No other is tried if that fails.
+    pub(crate) fn start_over<T: Transport + 'static>(
+        services: &Services,
+        parameters: ConnectionParameters,
+        callbacks: ConnectionCallbacks,
+        transport: impl FnOnce(Weak<Session>) -> T,
+    ) -> (Connection, Rc<T>) {
+        let limit = Limit::starting(services.now(), parameters.stack_timeout());
+        let session = Self::new(services, parameters, callbacks);
+        let transport = Rc::new(transport(session.me.clone()));
+        session.transport.replace(Some(transport.clone()));
+        session.key.set(Some(services.adopt(session.clone())));
+        session.with(|machine| machine.connected(limit));
+        (Connection::new(session.me.clone()), transport)
+    }
+
+    fn new(
+        services: &Services,
+        parameters: ConnectionParameters,
+        callbacks: ConnectionCallbacks,
+    ) -> Rc<Self> {
+        Rc::new_cyclic(|me: &Weak<Session>| Session {
+            me: me.clone(),
+            services: services.downgrade(),
+            key: Cell::new(None),
+            machine: RefCell::new(Machine::new(parameters)),
+            callbacks: RefCell::new(callbacks),
+            workflow: RefCell::default(),
+            authentication: RefCell::default(),
+            transport: RefCell::default(),
+            tail: RefCell::default(),
+            traffic: Cell::default(),
+            timer: Cell::new(None),
+            dirty: Cell::new(false),
+            resuming: Cell::new(false),
+            running: Cell::new(false),
+            inbox: OnceCell::new(),
+            #[cfg(feature = "futures")]
+            watch: OnceCell::new(),
+        })
     }
 
     /// Lets an API call work on the machine, then sees to what it caused. Closures that the call
@@ -131,13 +155,13 @@ impl Session {
         self.services.upgrade()
     }
 
-    pub(crate) fn stream(&self) -> Option<Rc<Stream>> {
-        self.stream.borrow().clone()
+    pub(super) fn transport(&self) -> Option<Rc<dyn Transport>> {
+        self.transport.borrow().clone()
     }
 
     pub(crate) fn counters(&self) -> Counters {
-        let stream = self.stream();
-        let traffic = stream.map_or_else(|| self.traffic.get(), |stream| stream.counters());
+        let transport = self.transport();
+        let traffic = transport.map_or_else(|| self.traffic.get(), |it| it.counters());
         let mut counters = self.machine.borrow().counters();
         counters.bytes_received = traffic.bytes_received;
         counters.bytes_sent = traffic.bytes_sent;
@@ -222,10 +246,10 @@ impl Session {
         };
         match opened {
             Ok((stream, limit)) => {
-                self.stream.replace(Some(Rc::clone(&stream)));
+                self.transport.replace(Some(stream.clone()));
                 self.machine.borrow_mut().connected(limit);
                 if stream.has_pending() {
-                    self.read(services.core(), &stream);
+                    self.read(services.core(), &*stream);
                 }
                 self.settle();
             }
@@ -258,24 +282,28 @@ impl Session {
         self.resuming.set(false);
         let Some(services) = self.services.upgrade() else { return };
         let _batch = services.core().batch();
-        if let Some(stream) = self.stream()
-            && stream.has_failed()
+        if let Some(transport) = self.transport()
+            && transport.has_failed()
         {
-            while !self.machine.borrow().is_closed() && !self.read(services.core(), &stream) {}
-            if let Some(error) = stream.take_write_error() {
+            while !self.machine.borrow().is_closed() && !self.read(services.core(), &*transport) {}
+            if let Some(error) = transport.take_write_error() {
                 self.machine.borrow_mut().lost(StreamLost::Io(error));
             }
         }
         self.take_in(services.core(), |_| Received::default());
     }
 
-    fn read(&self, core: &Rc<LoopCore>, stream: &Stream) -> bool {
-        self.take_in(core, |space| stream.read(space))
+    fn read(&self, core: &Rc<LoopCore>, transport: &dyn Transport) -> bool {
+        self.take_in(core, |space| transport.read(space))
     }
 
-    /// Fills the read buffer behind the tail, parses, delivers. Returns whether the stream was
+    /// Fills the read buffer behind the tail, parses, delivers. Returns whether the transport was
     /// seen to block.
-    fn take_in(&self, core: &Rc<LoopCore>, fill: impl FnOnce(&mut [u8]) -> Received) -> bool {
+    pub(crate) fn take_in(
+        &self,
+        core: &Rc<LoopCore>,
+        fill: impl FnOnce(&mut [u8]) -> Received,
+    ) -> bool {
         if self.running.get() {
             return false;
         }
@@ -307,7 +335,7 @@ impl Session {
 
     /// The system tells of a reset once: if a write has learned of it, a read sees the mere end.
     fn cause_of_loss(&self, read: StreamLost) -> StreamLost {
-        let write = self.stream().and_then(|stream| stream.take_write_error());
+        let write = self.transport().and_then(|transport| transport.take_write_error());
         match (read, write) {
             (StreamLost::EndOfStream | StreamLost::Tls(TlsError::Truncated), Some(error))
                 if error.kind() != ErrorKind::BrokenPipe =>
@@ -343,14 +371,14 @@ impl Session {
         }
     }
 
-    /// Lets go of the stream.
+    /// Lets go of the transport.
     pub(super) fn take_down(&self) {
         self.arm(None);
         self.tail.take();
-        let stream = self.stream.take();
-        if let Some(stream) = stream {
-            self.traffic.set(stream.counters());
-            stream.close();
+        let transport = self.transport.take();
+        if let Some(transport) = transport {
+            self.traffic.set(transport.counters());
+            transport.close();
         }
     }
 

@@ -9,6 +9,7 @@ mod services;
 mod stream;
 #[cfg(feature = "tls")]
 mod tls;
+mod transport;
 mod workflow;
 
 use std::any::Any;
@@ -26,6 +27,7 @@ pub(crate) use services::{TimerServices, after};
 pub(crate) use stream::{Connected, Received, Stream, StreamOwner, Traffic};
 #[cfg(feature = "tls")]
 pub(crate) use tls::SEALING_SPACE;
+pub(crate) use transport::Transport;
 pub(crate) use workflow::{OnProgress, Progress, Workflow};
 
 use crate::error::Error;

@@ -103,9 +103,19 @@ impl LoopCore {
     }
 
     pub(super) fn with_panics(waker: Waker, panics: Panics) -> Rc<Self> {
+        Self::with_epoch(waker, panics, Instant::now())
+    }
+
+    /// One whose turns are by another clock, which must not go behind `epoch`: see
+    /// [`turn_at`](Self::turn_at).
+    pub(crate) fn by_clock(waker: Waker, epoch: Instant) -> Rc<Self> {
+        Self::with_epoch(waker, Panics::Catch, epoch)
+    }
+
+    fn with_epoch(waker: Waker, panics: Panics, epoch: Instant) -> Rc<Self> {
         Rc::new_cyclic(|this| Self {
             this: this.clone(),
-            epoch: Instant::now(),
+            epoch,
             timers: RefCell::default(),
             told: Cell::new(NOT_TOLD),
             posted: RefCell::default(),
@@ -136,6 +146,11 @@ impl LoopCore {
     /// [`defer`](crate::IoServices::defer) and after a wake; to call it once more does no harm. A
     /// call from inside a callback does nothing but log an error; the turn comes later, by a wake.
     pub fn turn(&self) -> Option<Instant> {
+        self.turn_at(Instant::now)
+    }
+
+    /// The same, by another clock.
+    pub(crate) fn turn_at(&self, now: impl FnOnce() -> Instant) -> Option<Instant> {
         if self.is_busy() {
             log::error!("a turn of the event loop was started from inside one of its callbacks");
             self.told.set(NOT_TOLD);
@@ -147,7 +162,7 @@ impl LoopCore {
             let _in_turn = InTurn::enter(&self.in_turn);
             let _batch = self.batch();
             self.run_posted();
-            self.run_due();
+            self.run_due_at(now);
         }
         let next = if self.is_pending() { Some(self.epoch) } else { self.next_deadline() };
         self.told.set(next.map_or(NOT_TOLD, |next| self.nanos(next)));
@@ -250,11 +265,11 @@ impl LoopCore {
     }
 
     /// Whether there is something to do, for whoever is not told by the waker.
-    pub(super) fn has_work(&self) -> bool {
+    pub(crate) fn has_work(&self) -> bool {
         self.is_pending() || self.timers.borrow().has_due() || !self.remote.is_empty()
     }
 
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let first = self.timers.borrow_mut().first()?;
         // One too far to be an Instant never comes.
         self.epoch.checked_add(Duration::from_nanos(first))
@@ -402,16 +417,20 @@ impl LoopCore {
     /// Runs the timers that are due now. What a panic leaves is run by the next call.
     #[inline]
     pub(super) fn run_due(&self) {
+        self.run_due_at(Instant::now);
+    }
+
+    #[inline]
+    fn run_due_at(&self, now: impl FnOnce() -> Instant) {
         let mut timers = self.timers.borrow_mut();
         timers.trim();
         if !timers.is_empty() {
             drop(timers);
-            self.run_all_due();
+            self.run_all_due(self.nanos(now()));
         }
     }
 
-    fn run_all_due(&self) {
-        let now = self.nanos(Instant::now());
+    fn run_all_due(&self, now: u64) {
         self.timers.borrow_mut().collect_due(now);
         loop {
             let mut callback = None;

@@ -83,7 +83,7 @@ pub(in crate::conformance) fn a_connection_outlives_its_handles(stage: &Stage) {
             assert_closed(reason);
             stop();
         });
-    drop(stage.services().connect(peer.parameters(), callbacks));
+    drop(stage.connect(peer.parameters(), callbacks));
     stage.run();
     peer.join();
 }
@@ -91,7 +91,7 @@ pub(in crate::conformance) fn a_connection_outlives_its_handles(stage: &Stage) {
 /// After the end of a connection nothing of it is left, though its handle is kept.
 pub(in crate::conformance) fn a_closed_connection_leaves_nothing(stage: &Stage) {
     let (peer, probes) = (obedient(), Probes::default());
-    let connection = stage.services().connect(
+    let connection = stage.connect(
         peer.parameters(),
         callbacks(&probes, {
             let (probes, stop) = (probes.clone(), stage.stopper());
@@ -257,7 +257,7 @@ pub(in crate::conformance) fn callbacks_drop_what_they_hold(stage: &Stage) {
             let services = connection.services().expect("the loop runs");
             services.add_callback(move || stop());
         });
-    connection.set(Some(stage.services().connect(peer.parameters(), callbacks)));
+    connection.set(Some(stage.connect(peer.parameters(), callbacks)));
     stage.run();
     assert!(held.take().is_none());
     peer.join();

@@ -90,7 +90,7 @@ pub(in crate::conformance) fn it_leaves_from_outside(stage: &Stage) {
             });
         })
         .on_close(move |_, _| closed());
-    drop(stage.services().connect(peer.parameters(), callbacks));
+    drop(stage.connect(peer.parameters(), callbacks));
     stage.run();
     stage.settle();
     publish(&opened.take().expect("it is open"), "nowhere", "a message");

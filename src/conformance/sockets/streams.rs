@@ -209,21 +209,21 @@ fn deliverer() -> Peer {
 /// closed after.
 fn panics_in(stage: &Stage, callback: &'static str) {
     let peers = [deliverer(), deliverer()];
-    let (services, stop) = (stage.services(), stage.stopper());
+    let (connect, stop) = (stage.connector(), stage.stopper());
     let noted = Rc::new(RefCell::new(None));
     let (note, parameters) = (Rc::clone(&noted), peers[0].parameters());
     let has_panicked = stage.has_panicked();
     let beside = ConnectionCallbacks::new()
         .on_open(move |beside| {
             let callbacks = panicking(callback, has_panicked, beside.clone(), note);
-            services.connect(parameters, callbacks);
+            connect(parameters.into(), callbacks);
         })
         .on_open_error(|_, error| panic!("it does not open: {error}"))
         .on_close(move |_, reason| {
             assert_closed(reason);
             stop();
         });
-    stage.services().connect(peers[1].parameters(), beside);
+    stage.connect(peers[1].parameters(), beside);
     assert_eq!(stage.run_through_panics(), [ON_PURPOSE]);
     match noted.take().expect("on_close was called") {
         Error::CallbackPanicked(text) => {

@@ -12,6 +12,7 @@ pub mod libev;
 pub mod libevent;
 #[cfg(feature = "libuv")]
 pub mod libuv;
+mod protocol;
 mod select;
 #[cfg(feature = "tokio")]
 mod tokio;
@@ -33,6 +34,7 @@ pub use libev::Libev;
 pub use libevent::Libevent;
 #[cfg(feature = "libuv")]
 pub use libuv::Libuv;
+pub use protocol::Protocol;
 pub use select::Select;
 #[cfg(feature = "tokio")]
 pub use tokio::Tokio;
@@ -89,6 +91,14 @@ pub(crate) use on_host;
 macro_rules! every_host {
     ($($scenario:ident),* $(,)?) => {
         crate::support::hosts::on_host!(on_select: Select, $($scenario)*);
+        crate::support::hosts::every_foreign_host!($($scenario),*);
+    };
+}
+pub(crate) use every_host;
+
+/// Makes a test of each scenario on each loop that is not the crate's own.
+macro_rules! every_foreign_host {
+    ($($scenario:ident),* $(,)?) => {
         #[cfg(feature = "async-io")]
         crate::support::hosts::on_host!(on_async_io: AsyncIo, $($scenario)*);
         #[cfg(feature = "calloop")]
@@ -98,7 +108,7 @@ macro_rules! every_host {
         crate::support::hosts::every_c_loop!($($scenario),*);
     };
 }
-pub(crate) use every_host;
+pub(crate) use every_foreign_host;
 
 /// Makes a test of each scenario on each loop of C.
 macro_rules! every_c_loop {
