@@ -318,7 +318,8 @@ mod of_calloop {
 
     use calloop::timer::{TimeoutAction, Timer};
     use calloop::{EventLoop, LoopHandle};
-    use haypile::CalloopServices;
+    use haypile::{CalloopConnection, CalloopServices};
+    use haypile::{ConnectionCallbacks, ConnectionParameters, IOLoop};
 
     use super::*;
 
@@ -353,6 +354,29 @@ mod of_calloop {
         services.clone().call_later(Duration::ZERO, move || drop(services));
         dispatch_until(&mut event_loop, || weak.upgrade().is_none());
         event_loop.dispatch(Duration::ZERO, &mut ()).expect("a dispatch");
+    }
+
+    #[test]
+    fn a_connection_gives_its_loop() {
+        let (event_loop, services) = new_loop();
+        let connect = |services: &Services| {
+            let parameters = ConnectionParameters::new("127.0.0.1");
+            CalloopConnection::with_services(parameters, ConnectionCallbacks::new(), services)
+        };
+        let connection = connect(&services);
+        let called = Rc::new(Cell::new(false));
+        let call = Rc::clone(&called);
+        let handle = connection.loop_handle::<()>().expect("it runs");
+        handle.insert_idle(move |()| call.set(true));
+        let mut event_loop = event_loop;
+        event_loop.dispatch(Duration::ZERO, &mut ()).expect("a dispatch");
+        assert!(called.get());
+        assert!(connection.loop_handle::<u32>().is_none(), "its data are of another type");
+        drop(handle);
+        services.core().detach();
+        assert!(connection.loop_handle::<()>().is_none());
+        let elsewhere = connect(IOLoop::new().expect("a loop").services());
+        assert!(elsewhere.loop_handle::<()>().is_none());
     }
 
     #[test]
@@ -457,7 +481,8 @@ mod of_tokio {
     use tokio::sync::oneshot;
     use tokio::task::{LocalSet, yield_now};
 
-    use haypile::{ConnectionCallbacks, TokioConnection, TokioServices};
+    use haypile::{ConnectionCallbacks, ConnectionParameters, IOLoop};
+    use haypile::{TokioConnection, TokioServices};
 
     use crate::support::peers::Peer;
 
@@ -505,6 +530,23 @@ mod of_tokio {
         assert!(attaches(Builder::new_current_thread().enable_all()));
         assert!(!attaches(Builder::new_current_thread().enable_io()));
         assert!(!attaches(Builder::new_current_thread().enable_time()));
+    }
+
+    #[test]
+    fn a_connection_gives_its_runtime() {
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let parameters = ConnectionParameters::new("127.0.0.1");
+        LocalSet::new().block_on(&runtime, async {
+            let connection = TokioConnection::new(parameters.clone(), ConnectionCallbacks::new());
+            let own = connection.runtime().expect("it runs");
+            assert_eq!(own.id(), runtime.handle().id());
+            haypile::BaseConnection::services(&connection).core().detach();
+            assert!(connection.runtime().is_none());
+        });
+        let ioloop = IOLoop::new().expect("a loop");
+        let callbacks = ConnectionCallbacks::new();
+        let elsewhere = TokioConnection::with_services(parameters, callbacks, ioloop.services());
+        assert!(elsewhere.runtime().is_none());
     }
 
     #[test]

@@ -61,6 +61,13 @@ impl CalloopConnection {
     ) -> Result<Self> {
         Ok(Self::with_services(workflow, callbacks, &CalloopServices::attach(handle)?))
     }
+
+    /// The loop that drives it. `None`: its services were detached, or are those of another loop, or
+    /// of one whose data are of another type; or it has gone.
+    pub fn loop_handle<Data: 'static>(&self) -> Option<LoopHandle<'static, Data>> {
+        Foreign::<CalloopServices<Data>>::of(&self.services)
+            .and_then(|services| (services.handle)())
+    }
 }
 
 /// [`IoServices`](crate::IoServices) over calloop: a source for each descriptor, one for the timer,

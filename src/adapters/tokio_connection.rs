@@ -52,6 +52,11 @@ impl TokioConnection {
     pub fn new(workflow: impl Into<ConnectionWorkflow>, callbacks: ConnectionCallbacks) -> Self {
         Self::with_services(workflow, callbacks, &TokioServices::attach())
     }
+
+    /// The runtime that drives it. `None`: its services were detached, or are those of another loop.
+    pub fn runtime(&self) -> Option<Handle> {
+        Foreign::<TokioServices>::of(&self.services).map(|services| services.runtime.clone())
+    }
 }
 
 /// [`IoServices`](crate::IoServices) over tokio: one task for all descriptors, timers and callbacks.
