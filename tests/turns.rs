@@ -12,21 +12,14 @@ use haypile::protocol::FrameKind;
 use haypile::{
     BasicProperties, Channel, ConnectionCallbacks, Counters, Delivery, Result, Services, basic,
 };
-use support::hosts::Select;
 use support::peers::{Peer, Wire, delivery};
 use support::{Host, every_host, on_channel};
 
 every_host!(
     a_round_trip_is_one_read_and_one_write,
     acknowledgements_leave_in_one_write_for_each_read,
+    a_connection_that_is_flooded_is_read_once_a_turn,
 );
-
-/// On the loop of our own, whose turns look at each descriptor once. Elsewhere a turn is what the
-/// other loop makes of it.
-#[test]
-fn a_connection_that_is_flooded_is_read_once_a_turn() {
-    flooded::<Select>();
-}
 
 const TAG: &str = "c";
 
@@ -163,7 +156,7 @@ fn each_turn(services: Services, mut look: impl FnMut() -> bool + 'static) {
     });
 }
 
-fn flooded<H: Host>() {
+fn a_connection_that_is_flooded_is_read_once_a_turn<H: Host>() {
     const TURNS: u64 = 300;
     const READ_BUFFER: u64 = 256 * 1024;
     let stop_flood = Arc::new(AtomicBool::new(false));
