@@ -156,8 +156,10 @@ fn each_turn(services: Services, mut look: impl FnMut() -> bool + 'static) {
     });
 }
 
+/// At most. Async runtimes have many turns between two looks at their descriptors.
 fn a_connection_that_is_flooded_is_read_once_a_turn<H: Host>() {
-    const TURNS: u64 = 300;
+    /// So many of the connection that has less.
+    const READS: u64 = 50;
     const READ_BUFFER: u64 = 256 * 1024;
     let stop_flood = Arc::new(AtomicBool::new(false));
     let peers = [flood(&stop_flood), flood(&stop_flood)];
@@ -213,14 +215,13 @@ fn a_connection_that_is_flooded_is_read_once_a_turn<H: Host>() {
             }
             last = now;
             turns += 1;
-            if turns < TURNS {
+            let reads = [0, 1].map(|at: usize| now[at].reads - first[at].reads);
+            // Neither lives at the cost of the other.
+            assert!(reads[0].max(reads[1]) < 20 * READS, "{reads:?} reads in {turns} turns");
+            if reads[0].min(reads[1]) < READS {
                 return true;
             }
-            // Neither lives at the cost of the other.
-            for (now, first) in now.iter().zip(&first) {
-                let reads = now.reads - first.reads;
-                assert!(reads > TURNS / 10, "{reads} reads in {TURNS} turns: that is no flood");
-            }
+            println!("{reads:?} reads in {turns} turns");
             stop.store(true, Ordering::Relaxed);
             connections.iter().for_each(support::close);
             false
