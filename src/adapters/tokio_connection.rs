@@ -40,6 +40,9 @@ foreign_connection! {
     /// # }
     /// ```
     ///
+    /// With the feature `futures`, `TokioConnection::new(parameters, callbacks).opened().await` gives
+    /// one whose requests are futures: see `haypile::futures`.
+    ///
     /// Dropping it closes nothing: the `LocalSet` owns the connection until it has ended.
     pub struct TokioConnection;
 }

@@ -49,7 +49,8 @@
 //! # On `IOLoop`
 //!
 //! The crate's own loop is no executor, but any that can be run step by step shares its thread: it runs
-//! what a turn has woken.
+//! what a turn has woken. What another thread wakes waits for the next turn, unless that thread has one
+//! begin, by a post to [`IOLoop::remote`](crate::IOLoop::remote).
 //!
 //! ```no_run
 //! use async_executor::LocalExecutor;
