@@ -53,4 +53,7 @@ impl super::Host for Calloop {
     }
 
     const UNWINDS: bool = false;
+
+    /// Each timer, and each turn that is owed, is a source of its own.
+    const ALLOCATES: u64 = 2;
 }
