@@ -90,7 +90,7 @@ impl Future for AsyncIoDriver {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         for _ in 0..2 {
             match Pin::new(&mut self.0).poll(context) {
-                Poll::Ready(true) => {} // it waits by now, or has more to do
+                Poll::Ready(true) => {} // it has more to do
                 Poll::Ready(false) => return Poll::Ready(()),
                 Poll::Pending => return Poll::Pending,
             }

@@ -68,8 +68,8 @@ impl<R: Reactor> Driver<R> {
     }
 }
 
-/// Ready with true after each turn, for other tasks to have theirs, and with false when the services
-/// are gone or detached. To be polled again after true.
+/// Ready with true after a turn that another one is to follow, for other tasks to have theirs between,
+/// and with false when the services are gone or detached. To be polled again after true.
 impl<R: Reactor> Future for Driver<R> {
     type Output = bool;
 
@@ -80,11 +80,17 @@ impl<R: Reactor> Future for Driver<R> {
         self.fds.drain(..).for_each(|key| R::dispatch(&services, key));
         if self.poll_timer(context) || turn {
             let deadline = services.core.turn();
-            self.set_timer(deadline);
-            if self.poll_timer(context) {
+            // For one that is due already, a runtime's own may take until the next millisecond.
+            let is_due = deadline.is_some_and(|at| at <= Instant::now());
+            if !is_due {
+                self.set_timer(deadline);
+            }
+            if is_due || self.poll_timer(context) {
                 services.woken().turn(); // there is more to do
             }
-            return Poll::Ready(true);
+            if services.woken().is_turn_owed() {
+                return Poll::Ready(true);
+            }
         }
         services.woken().wait(context.waker());
         Poll::Pending
@@ -108,6 +114,10 @@ impl Woken {
     /// Asks for a turn.
     pub(super) fn turn(&self) {
         self.add(|list| list.turn = true);
+    }
+
+    fn is_turn_owed(&self) -> bool {
+        self.lock().turn
     }
 
     /// The waker of a descriptor.

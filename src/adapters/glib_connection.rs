@@ -7,8 +7,7 @@ use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::ptr;
 use std::rc::{Rc, Weak};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use rustix::io::fcntl_getfd;
@@ -39,14 +38,10 @@ connection_on_raw_loop!(GlibConnection, GlibServices, main_context: GMainContext
 pub struct GlibServices {
     main_context: *mut GMainContext,
     source: *mut GSource,
-    /// A turn is owed, by whichever thread.
-    owed: Arc<AtomicBool>,
     /// Now, once, and as GLib tells it.
     epoch: (Instant, i64),
     /// A handler or a turn is being called.
     is_calling: Cell<bool>,
-    /// And a main loop runs inside of it: nothing is watched.
-    is_hushed: Cell<bool>,
 }
 
 impl GlibServices {
@@ -60,24 +55,21 @@ impl GlibServices {
     /// # Errors
     /// None so far.
     pub unsafe fn attach(main_context: *mut GMainContext) -> Result<Services> {
-        // SAFETY: GLib copies neither.
-        let source = unsafe { g_source_new(&FUNCTIONS, SOURCE_SIZE) };
-        let owed = Arc::new(AtomicBool::new(false));
-        let is_owed = Arc::clone(&owed);
+        let source = new_source(&FUNCTIONS);
         let wake = move || {
-            is_owed.store(true, Ordering::SeqCst);
-            // SAFETY: the services leave before they let go of the source.
-            unsafe { g_source_set_ready_time(source, 0) };
+            // SAFETY: the services leave before they let go of the source, or of the context.
+            unsafe {
+                (*wanted(source)).owed.store(true, Ordering::SeqCst);
+                g_main_context_wakeup(main_context);
+            }
         };
-        // SAFETY: g_source_set_ready_time is for any thread.
+        // SAFETY: an atomic, and g_main_context_wakeup, are for any thread.
         let waker = unsafe { c_loop::waker(wake) };
         let services = Foreign::new(waker, |_| Self {
             main_context,
             source,
-            owed,
             epoch: (Instant::now(), g_get_monotonic_time()),
             is_calling: Cell::new(false),
-            is_hushed: Cell::new(false),
         });
         let data = Rc::downgrade(&services).into_raw().cast_mut().cast();
         // SAFETY: the caller promises the context; the services destroy the source before they go.
@@ -89,9 +81,9 @@ impl GlibServices {
         Ok(services.into_services())
     }
 
-    fn set_ready_time(&self, microseconds: i64) {
-        // SAFETY: the source is there until they have left.
-        unsafe { g_source_set_ready_time(self.source, microseconds) };
+    fn wanted(&self) -> &Wanted {
+        // SAFETY: the source is there until they have left, and this is shared.
+        unsafe { &*wanted(self.source) }
     }
 }
 
@@ -106,20 +98,22 @@ impl Foreign<GlibServices> {
                 drop(self.core.call_user(move || handler.0.on_ready(ready)));
             }
         }
-        self.owed.store(false, Ordering::SeqCst);
+        self.wanted().owed.store(false, Ordering::SeqCst);
         self.turn();
         self.is_calling.set(false);
-        if self.is_hushed.get() {
+        if self.wanted().is_hushed.get() {
             self.hush(false);
         }
     }
 
     fn hush(&self, hushed: bool) {
-        self.is_hushed.set(hushed);
+        self.wanted().is_hushed.set(hushed);
         for key in 0..self.keys() {
             self.look(key, |fd, _| fd.update(self, hushed));
         }
-        if hushed { self.set_ready_time(-1) } else { IoServices::defer(self) }
+        if !hushed {
+            IoServices::defer(self);
+        }
     }
 }
 
@@ -135,7 +129,7 @@ impl Host for GlibServices {
 
     fn change(&self, fd: &Fd, interest: Interest) -> io::Result<()> {
         fd.interest.set(interest);
-        fd.update(self, self.is_hushed.get());
+        fd.update(self, self.wanted().is_hushed.get());
         Ok(())
     }
 
@@ -145,17 +139,16 @@ impl Host for GlibServices {
 
     fn set_timer(&self, deadline: Option<Instant>) {
         let (then, start) = self.epoch;
-        // Rounded up. The same deadline is the same time, which GLib needs not be told again.
-        let at = |at: Instant| start + at.saturating_duration_since(then).as_micros() as i64 + 2;
-        self.set_ready_time(deadline.map_or(-1, at));
-        if self.owed.load(Ordering::SeqCst) {
-            self.set_ready_time(0);
-        }
+        // Rounded up, unless it has passed: the next poll would take a millisecond.
+        let at = |at: Instant| match at.saturating_duration_since(then) {
+            _ if at <= Instant::now() => 0,
+            after => start + after.as_micros() as i64 + 2,
+        };
+        self.wanted().at.set(deadline.map_or(NEVER, at));
     }
 
     fn defer(&self) {
-        self.owed.store(true, Ordering::SeqCst);
-        self.set_ready_time(0);
+        self.wanted().owed.store(true, Ordering::SeqCst);
     }
 
     fn leave(&self) {

@@ -6,7 +6,7 @@ use std::ffi::{c_int, c_short, c_void};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::rc::{Rc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::io::fcntl_getfd;
 
@@ -48,7 +48,7 @@ struct Turns {
     /// Activated for a turn that is owed.
     owed: Event,
     timer: Event,
-    /// There for nothing but to be waited for.
+    /// There for nothing but to be waited for. Not a timer, for which each turn would read the clock.
     needed: Event,
 }
 
@@ -75,9 +75,12 @@ impl LibeventServices {
         let data = Rc::as_ptr(&services).cast_mut().cast();
         // SAFETY: the caller promises the loop; the services stay in the `Rc` until the events go.
         let event = || unsafe { Event::new(event_base, -1, 0, on_turn, data) };
-        let (owed, timer, needed) = (event()?, event()?, event()?);
+        let (owed, timer) = (event()?, event()?);
         owed.set_internal();
         timer.set_internal();
+        let (fd, events) = (pair.fd().as_raw_fd(), EV_READ | EV_PERSIST);
+        // SAFETY: the loop is there, and it leaves that before the pair is closed.
+        let needed = unsafe { Event::new(event_base, fd, events, on_nothing, data) }?;
         services.turns.replace(Some(Turns { owed, timer, needed }));
         let wakeup = Wakeup { pair, services: Rc::downgrade(&services) };
         services.add_fd(Interest::READ, Rc::new(wakeup))?;
@@ -140,7 +143,7 @@ impl Host for LibeventServices {
         let turns = self.turns.borrow();
         let Some(Turns { needed: event, .. }) = &*turns else { return };
         if needed {
-            let added = event.add(Some(Duration::MAX));
+            let added = event.add(None);
             added.unwrap_or_else(|error| log::error!("libevent may end its loop: {error}"));
         } else {
             event.del();
@@ -156,6 +159,9 @@ extern "C" fn on_turn(_: c_int, _: c_short, services: *mut c_void) {
     // SAFETY: the services free these events before they go.
     unsafe { c_loop::turn::<LibeventServices>(services.cast()) }
 }
+
+/// What is to be read, the services' own event on that descriptor reads.
+extern "C" fn on_nothing(_: c_int, _: c_short, _: *mut c_void) {}
 
 extern "C" fn on_ready(_: c_int, events: c_short, callee: *mut c_void) {
     let ready = |_: &Fd| c_loop::conditions(events, EV_READ, EV_WRITE);

@@ -20,22 +20,28 @@ pub struct Remote(Arc<Shared>);
 
 struct Shared {
     queue: Mutex<Queue>,
+    /// `None` once the loop is gone. Woken under this lock, which `close` takes too: no wake reaches a
+    /// loop that has gone. It is not the queue's, for which the loop that wakes up would wait.
+    waker: Mutex<Option<Waker>>,
     /// Whether there are posts, for the loop to look without the lock. One that it misses has woken
     /// it: it looks again in the next turn. In one order with the flag of a waker that is set
     /// already, and so wakes nobody: whoever finds that set is seen here by who clears it.
     has_posts: AtomicBool,
 }
 
+#[derive(Default)]
 struct Queue {
     posts: Vec<RemotePost>,
-    /// `None` once the loop is gone.
-    waker: Option<Waker>,
+    is_closed: bool,
 }
 
 impl Remote {
     pub(crate) fn new(waker: Waker) -> Self {
-        let queue = Mutex::new(Queue { posts: Vec::new(), waker: Some(waker) });
-        Self(Arc::new(Shared { queue, has_posts: AtomicBool::new(false) }))
+        Self(Arc::new(Shared {
+            queue: Mutex::default(),
+            waker: Mutex::new(Some(waker)),
+            has_posts: AtomicBool::new(false),
+        }))
     }
 
     /// Runs `callback` on the loop's thread, in its next turn (pika's `add_callback_threadsafe`).
@@ -52,20 +58,25 @@ impl Remote {
 
     /// `post` comes back if the loop has gone, to be dropped with nothing locked.
     pub(crate) fn post(&self, post: RemotePost) -> Result<(), RemotePost> {
-        let mut queue = self.lock();
-        let Some(waker) = &queue.waker else { return Err(post) };
-        if queue.posts.is_empty() {
-            self.0.has_posts.store(true, Ordering::SeqCst);
-            // Under the lock, which `close` takes too: no wake reaches a loop that has gone.
-            waker.wake_by_ref();
+        let mut queue = lock(&self.0.queue);
+        if queue.is_closed {
+            return Err(post);
         }
+        let is_first = queue.posts.is_empty();
         queue.posts.push(post);
+        if is_first {
+            self.0.has_posts.store(true, Ordering::SeqCst);
+        }
+        drop(queue);
+        if is_first {
+            self.wake();
+        }
         Ok(())
     }
 
     /// Has the host call `turn`.
     pub(crate) fn wake(&self) {
-        if let Some(waker) = &self.lock().waker {
+        if let Some(waker) = &*lock(&self.0.waker) {
             waker.wake_by_ref();
         }
     }
@@ -77,25 +88,26 @@ impl Remote {
 
     /// Exchanges what was posted for the empty `posts`.
     pub(crate) fn swap(&self, posts: &mut Vec<RemotePost>) {
-        let mut queue = self.lock();
+        let mut queue = lock(&self.0.queue);
         self.0.has_posts.store(false, Ordering::SeqCst);
         std::mem::swap(&mut queue.posts, posts);
     }
 
     /// Refuses all that comes from now on, and gives back what came so far.
     pub(crate) fn close(&self) -> Vec<RemotePost> {
-        let mut queue = self.lock();
-        let waker = queue.waker.take();
+        let mut queue = lock(&self.0.queue);
+        queue.is_closed = true;
         let posts = std::mem::take(&mut queue.posts);
         drop(queue);
+        let waker = lock(&self.0.waker).take();
         drop(waker);
         posts
     }
+}
 
-    /// No panic leaves the queue half-changed, so a poisoned lock means nothing.
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// No panic leaves what is locked half-changed, so a poisoned lock means nothing.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for Remote {

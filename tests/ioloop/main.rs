@@ -57,6 +57,9 @@ mod resolving;
 mod signals;
 mod start_stop;
 mod starvation;
+#[path = "../support/strace.rs"]
+#[allow(dead_code, reason = "one test uses what another does not")]
+mod strace;
 mod syscalls;
 mod timers;
 mod tools;

@@ -1,71 +1,24 @@
-//! System calls of the default poller, counted exactly by `strace`: a run of N rounds and one of 2 N
-//! differ by those of N rounds. Where `strace` is missing, or may not trace, nothing is shown, and
-//! under `CI` that fails.
+//! System calls of the default poller, counted exactly.
 
-use std::env;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::process::Command;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use haypile::{LoopHandle, Ready};
 
 use crate::pollers::MIO;
+use crate::strace::{self, can_trace, trace};
 use crate::tools::{run, run_turns};
 
-const ROUNDS: &str = "HAYPILE_TEST_ROUNDS";
-
-/// Runs the ignored test `child` under `strace`, and gives what `strace` wrote.
-fn trace(child: &str, rounds: usize, options: &[&str]) -> String {
-    let log = env::temp_dir().join(format!("{child}-{}-{rounds}", std::process::id()));
-    let output = strace(options)
-        .arg("-o")
-        .arg(&log)
-        .arg(env::current_exe().unwrap())
-        .args(["--exact", "--ignored", "--test-threads=1", &format!("syscalls::{child}")])
-        .env(ROUNDS, rounds.to_string())
-        .output()
-        .unwrap();
-    let trace = std::fs::read_to_string(&log).unwrap();
-    std::fs::remove_file(&log).unwrap();
-    assert!(output.status.success(), "{output:?}");
-    trace
-}
-
-fn strace(options: &[&str]) -> Command {
-    let mut strace = Command::new("strace");
-    strace.args(["-f", "-qq", "-e", "signal=none"]).args(options);
-    strace
-}
-
-fn can_trace() -> bool {
-    let can = strace(&[]).args(["-o", "/dev/null", "true"]).status();
-    let can = can.is_ok_and(|status| status.success());
-    if !can {
-        // On the machine that guards main, a check that shows nothing is no check.
-        assert!(env::var_os("CI").is_none(), "no strace that works");
-        eprintln!("nothing is shown: no strace that works");
-    }
-    can
-}
-
-/// Fails unless a round of `child` is so many system calls.
-fn assert_calls_a_round(child: &str, expected: f64) {
-    const N: usize = 1000;
-    // A call that another thread's interrupts is two lines, of which one says "resumed".
-    let count = |rounds| {
-        trace(child, rounds, &[]).lines().filter(|line| !line.contains("resumed>")).count() as f64
-    };
-    if can_trace() {
-        let calls = (count(2 * N) - count(N)) / N as f64;
-        // Beyond the rounds, the harness may make a handful more or less.
-        assert!((calls - expected).abs() < 0.02, "{calls} system calls a round");
-    }
-}
-
+/// In a child, how many rounds it is to do.
 fn rounds() -> usize {
-    env::var(ROUNDS).map_or(1, |rounds| rounds.parse().unwrap())
+    strace::rounds().unwrap_or(1)
+}
+
+/// Fails unless a round of the ignored test `child` is so many system calls.
+fn assert_calls_a_round(child: &str, expected: f64) {
+    strace::assert_calls_a_round(&format!("syscalls::{child}"), expected);
 }
 
 #[test]
@@ -170,7 +123,7 @@ fn posts_in_each_turn() {
 fn an_interrupted_wait_goes_on_to_the_same_deadline() {
     if can_trace() {
         let inject = ["-e", "inject=epoll_wait,epoll_pwait:error=EINTR:when=1+2"];
-        let trace = trace("waits", 10, &inject);
+        let trace = trace("syscalls::waits", 10, &inject);
         assert!(trace.contains("INJECTED"), "{trace}");
         // Not at all for a deadline that has passed when the wait begins, on a busy machine.
         let set = trace.matches("timerfd_settime").count();

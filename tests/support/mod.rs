@@ -5,6 +5,7 @@ pub mod allocations;
 pub mod control;
 pub mod hosts;
 pub mod logs;
+pub mod strace;
 #[cfg(feature = "tls")]
 pub mod tls;
 

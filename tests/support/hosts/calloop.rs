@@ -56,4 +56,6 @@ impl super::Host for Calloop {
 
     /// Each timer, and each turn that is owed, is a source of its own.
     const ALLOCATES: u64 = 2;
+
+    const CALLS: super::Calls = super::Calls { wait: 5.0, timer: 5.0, wake: 7.0 };
 }

@@ -67,8 +67,27 @@ pub trait Host: ConformanceHost + Sized {
     /// How often the loop itself allocates for each time that it tells of a descriptor, at most.
     const ALLOCATES: u64 = 0;
 
+    /// The system calls of the loop itself.
+    const CALLS: Calls = Calls::EPOLL;
+
     /// Whether the loop has a thread of its own that may free what this one has allocated.
     const FREES_ELSEWHERE: bool = false;
+}
+
+/// How many system calls a loop makes by itself.
+#[derive(Clone, Copy)]
+pub struct Calls {
+    /// To wait until a descriptor is ready.
+    pub wait: f64,
+    /// To call a timer that is due.
+    pub timer: f64,
+    /// To be woken by another thread, whose own are among them.
+    pub wake: f64,
+}
+
+impl Calls {
+    /// One that waits; and a byte that is written and read.
+    const EPOLL: Self = Self { wait: 1.0, timer: 1.0, wake: 3.0 };
 }
 
 /// A loop of C.
