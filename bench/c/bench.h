@@ -8,6 +8,7 @@
 #define _GNU_SOURCE
 #endif
 #include <pthread.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,7 @@
 #define UNSUPPORTED 3
 #define LATE_NS 5000000ull     /* the timer of the lateness benches */
 #define WORK_NS 700000ull      /* the callback's work before it arms that timer */
+#define SHORT_NS 1000000ull    /* the timer that is set over and over */
 #define TICK_NS 2000000ull     /* the other descriptor of the starvation benches */
 #define IDLE_NS 100000         /* the pause before each wake of an idle loop */
 #define PING_EVERY 1000        /* callbacks of a chain per write to the descriptor beside it */
@@ -98,6 +100,11 @@ static inline uint64_t writes_so_far(void) {
     return writes;
 }
 
+/* --- the one timer of a bench --- */
+
+static struct samples timer_samples;
+static uint64_t timer_due, timer_ns = LATE_NS, work_ns = WORK_NS;
+
 /* --- descriptors --- */
 
 static inline int new_eventfd(unsigned value) {
@@ -142,8 +149,8 @@ static inline int hop(struct end *end) {
 
 /* --- what is watched in the starvation benches: a timer and a timerfd beside something busy --- */
 
-static struct samples timer_samples, tick_samples;
-static uint64_t tick_due, busy_until, timer_due;
+static struct samples tick_samples;
+static uint64_t tick_due, busy_until;
 static inline int new_ticker(void) {
     struct itimerspec spec = {{0, TICK_NS}, {0, TICK_NS}};
     int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
@@ -214,6 +221,15 @@ static void *pause_thread(void *count) {
     }
     return NULL;
 }
+static int step_fd;
+static void end_step(uint64_t argument) { (void)argument, posts_run++, kick(step_fd); }
+/* It gives way to the loop, which so sleeps each time that it posts. */
+static void *step_thread(void *count) {
+    struct sched_param none = {0};
+    CHECK(!pthread_setschedparam(pthread_self(), SCHED_IDLE, &none));
+    for (uint64_t left = (uint64_t)count; left; left--) send_post(end_step, left), drain(step_fd);
+    return NULL;
+}
 /* `run` runs the loop until run_posts has said that all are done. */
 static inline void flood(uint64_t senders, uint64_t ops, void (*run)(void)) {
     pthread_t threads[64];
@@ -237,6 +253,16 @@ static inline void wake_latency(uint64_t ops, void (*run)(void)) {
     end(ops);
     pthread_join(thread, NULL);
     report_samples(&wake_samples, "");
+}
+static inline void wake_steps(uint64_t ops, void (*run)(void)) {
+    pthread_t thread;
+    posts_wanted = ops;
+    CHECK((step_fd = eventfd(0, EFD_CLOEXEC)) >= 0);
+    begin();
+    CHECK(!pthread_create(&thread, NULL, step_thread, (void *)ops));
+    run();
+    end(ops);
+    pthread_join(thread, NULL);
 }
 
 /* --- the program --- */

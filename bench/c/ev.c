@@ -66,15 +66,15 @@ static void insert_fire(uint64_t n, uint64_t ops) {
 /* Without ev_now_update the timer would count from the start of the turn, and be early. */
 static void arm(ev_timer *timer) {
     ev_now_update(loop);
-    timer_due = now_ns() + LATE_NS;
-    ev_timer_set(timer, LATE_NS / 1e9, 0);
+    timer_due = now_ns() + timer_ns;
+    ev_timer_set(timer, timer_ns / 1e9, 0);
     ev_timer_start(loop, timer);
 }
 static void on_late(EV_P_ ev_timer *timer, int revents) {
     (void)loop, (void)revents;
     sample(&timer_samples, (int64_t)(now_ns() - timer_due));
     if (!--left) return;
-    spin(WORK_NS);
+    spin(work_ns);
     arm(timer);
 }
 static void lateness(uint64_t n, uint64_t ops) {
@@ -86,6 +86,10 @@ static void lateness(uint64_t n, uint64_t ops) {
     run();
     end(ops);
     report_samples(&timer_samples, "");
+}
+static void set_fire(uint64_t n, uint64_t ops) {
+    timer_ns = SHORT_NS, work_ns = 0;
+    lateness(n, ops);
 }
 
 static void on_hop(EV_P_ ev_io *io, int revents) {
@@ -166,6 +170,7 @@ static void start_async(void) {
 }
 static void wake_flood(uint64_t n, uint64_t ops) { start_async(), flood(n, ops, run); }
 static void wake_idle(uint64_t n, uint64_t ops) { (void)n, start_async(), wake_latency(ops, run); }
+static void wake_step(uint64_t n, uint64_t ops) { (void)n, start_async(), wake_steps(ops, run); }
 
 static void idle_turn(uint64_t n, uint64_t ops) {
     (void)n;
@@ -234,9 +239,9 @@ static void starve_callback(uint64_t n, uint64_t ops) { (void)n, starve(0, ops);
 
 static const struct bench benches[] = {
     {"cancel_insert", cancel_insert}, {"reset", reset}, {"insert_fire", insert_fire}, {"rearm_fire", insert_fire},
-    {"lateness", lateness}, {"ping_socket", ping_socket}, {"ping_eventfd", ping_eventfd},
+    {"lateness", lateness}, {"set_fire", set_fire}, {"ping_socket", ping_socket}, {"ping_eventfd", ping_eventfd},
     {"one_of_many", one_of_many}, {"flip", flip}, {"toggle", toggle}, {"wake_flood", wake_flood},
-    {"wake_idle", wake_idle}, {"idle_turn", idle_turn}, {"chain", chain},
+    {"wake_idle", wake_idle}, {"wake_step", wake_step}, {"idle_turn", idle_turn}, {"chain", chain},
     {"starve_fd", starve_fd}, {"starve_callback", starve_callback}, {NULL, NULL},
 };
 int main(int argc, char **argv) {

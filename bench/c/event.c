@@ -69,15 +69,15 @@ static void insert_fire(uint64_t n, uint64_t ops) {
 }
 
 static void arm(struct event *timer) {
-    struct timeval delay = {0, LATE_NS / 1000};
-    timer_due = now_ns() + LATE_NS;
+    struct timeval delay = {0, timer_ns / 1000};
+    timer_due = now_ns() + timer_ns;
     evtimer_add(timer, &delay);
 }
 static void on_late(evutil_socket_t fd, short what, void *data) {
     (void)fd, (void)what;
     sample(&timer_samples, (int64_t)(now_ns() - timer_due));
     if (!--left) { stop(); return; }
-    spin(WORK_NS);
+    spin(work_ns);
     arm(*(struct event **)data);
 }
 static void lateness(uint64_t n, uint64_t ops) {
@@ -89,6 +89,10 @@ static void lateness(uint64_t n, uint64_t ops) {
     run();
     end(ops);
     report_samples(&timer_samples, "");
+}
+static void set_fire(uint64_t n, uint64_t ops) {
+    timer_ns = SHORT_NS, work_ns = 0;
+    lateness(n, ops);
 }
 
 static void on_hop(evutil_socket_t fd, short what, void *data) {
@@ -159,6 +163,7 @@ static void start_async(void) {
 }
 static void wake_flood(uint64_t n, uint64_t ops) { start_async(), flood(n, ops, run); }
 static void wake_idle(uint64_t n, uint64_t ops) { (void)n, start_async(), wake_latency(ops, run); }
+static void wake_step(uint64_t n, uint64_t ops) { (void)n, start_async(), wake_steps(ops, run); }
 
 static void idle_turn(uint64_t n, uint64_t ops) {
     (void)n;
@@ -236,9 +241,9 @@ static void starve_callback(uint64_t n, uint64_t ops) { (void)n, starve(0, ops);
 
 static const struct bench benches[] = {
     {"cancel_insert", cancel_insert}, {"reset", reset}, {"insert_fire", insert_fire}, {"rearm_fire", insert_fire},
-    {"lateness", lateness}, {"ping_socket", ping_socket}, {"ping_eventfd", ping_eventfd},
+    {"lateness", lateness}, {"set_fire", set_fire}, {"ping_socket", ping_socket}, {"ping_eventfd", ping_eventfd},
     {"one_of_many", one_of_many}, {"flip", flip}, {"toggle", toggle}, {"wake_flood", wake_flood},
-    {"wake_idle", wake_idle}, {"idle_turn", idle_turn}, {"chain", chain},
+    {"wake_idle", wake_idle}, {"wake_step", wake_step}, {"idle_turn", idle_turn}, {"chain", chain},
     {"starve_fd", starve_fd}, {"starve_callback", starve_callback}, {NULL, NULL},
 };
 int main(int argc, char **argv) {

@@ -94,14 +94,14 @@ static void rearm_fire(uint64_t n, uint64_t ops) {
 }
 
 static void arm(GSourceFunc call) {
-    timer_due = now_ns() + LATE_NS;
-    g_source_unref(timeout(LATE_NS / 1000000, call, NULL));
+    timer_due = now_ns() + timer_ns;
+    g_source_unref(timeout(timer_ns / 1000000, call, NULL));
 }
 static gboolean on_late(gpointer data) {
     (void)data;
     sample(&timer_samples, (int64_t)(now_ns() - timer_due));
     if (!--left) { stop(); return G_SOURCE_REMOVE; }
-    spin(WORK_NS);
+    spin(work_ns);
     arm(on_late);
     return G_SOURCE_REMOVE;
 }
@@ -112,6 +112,10 @@ static void lateness(uint64_t n, uint64_t ops) {
     run();
     end(ops);
     report_samples(&timer_samples, "");
+}
+static void set_fire(uint64_t n, uint64_t ops) {
+    timer_ns = SHORT_NS, work_ns = 0;
+    lateness(n, ops);
 }
 
 static void on_hop(struct watch *watch, GIOCondition ready) {
@@ -187,6 +191,10 @@ static void wake_flood(uint64_t n, uint64_t ops) { send_post = post_glib, flood(
 static void wake_idle(uint64_t n, uint64_t ops) {
     (void)n, send_post = post_glib;
     wake_latency(ops, run);
+}
+static void wake_step(uint64_t n, uint64_t ops) {
+    (void)n, send_post = post_glib;
+    wake_steps(ops, run);
 }
 
 static void idle_turn(uint64_t n, uint64_t ops) {
@@ -264,9 +272,9 @@ static void starve_callback(uint64_t n, uint64_t ops) { (void)n, starve(0, ops);
 
 static const struct bench benches[] = {
     {"cancel_insert", cancel_insert}, {"reset", reset}, {"insert_fire", insert_fire}, {"rearm_fire", rearm_fire},
-    {"lateness", lateness}, {"ping_socket", ping_socket}, {"ping_eventfd", ping_eventfd},
+    {"lateness", lateness}, {"set_fire", set_fire}, {"ping_socket", ping_socket}, {"ping_eventfd", ping_eventfd},
     {"one_of_many", one_of_many}, {"flip", flip}, {"toggle", toggle}, {"wake_flood", wake_flood},
-    {"wake_idle", wake_idle}, {"idle_turn", idle_turn}, {"chain", chain},
+    {"wake_idle", wake_idle}, {"wake_step", wake_step}, {"idle_turn", idle_turn}, {"chain", chain},
     {"starve_fd", starve_fd}, {"starve_callback", starve_callback}, {NULL, NULL},
 };
 int main(int argc, char **argv) {

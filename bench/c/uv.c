@@ -58,13 +58,13 @@ static void insert_fire(uint64_t n, uint64_t ops) {
 /* Without uv_update_time the timer would count from the start of the turn, and be early. */
 static void arm(uv_timer_t *timer, uv_timer_cb cb) {
     uv_update_time(loop);
-    timer_due = now_ns() + LATE_NS;
-    uv_timer_start(timer, cb, LATE_NS / 1000000, 0);
+    timer_due = now_ns() + timer_ns;
+    uv_timer_start(timer, cb, timer_ns / 1000000, 0);
 }
 static void on_late(uv_timer_t *timer) {
     sample(&timer_samples, (int64_t)(now_ns() - timer_due));
     if (!--left) return;
-    spin(WORK_NS);
+    spin(work_ns);
     arm(timer, on_late);
 }
 static void lateness(uint64_t n, uint64_t ops) {
@@ -76,6 +76,10 @@ static void lateness(uint64_t n, uint64_t ops) {
     run();
     end(ops);
     report_samples(&timer_samples, "");
+}
+static void set_fire(uint64_t n, uint64_t ops) {
+    timer_ns = SHORT_NS, work_ns = 0;
+    lateness(n, ops);
 }
 
 static void on_hop(uv_poll_t *poll, int status, int events) {
@@ -148,17 +152,13 @@ static void on_posts(uv_async_t *handle) {
     (void)handle;
     if (run_posts()) uv_stop(loop);
 }
-static void wake_flood(uint64_t n, uint64_t ops) {
+static void start_async(void) {
     uv_async_init(loop, &async, on_posts);
     wake = wake_uv;
-    flood(n, ops, run);
 }
-static void wake_idle(uint64_t n, uint64_t ops) {
-    (void)n;
-    uv_async_init(loop, &async, on_posts);
-    wake = wake_uv;
-    wake_latency(ops, run);
-}
+static void wake_flood(uint64_t n, uint64_t ops) { start_async(), flood(n, ops, run); }
+static void wake_idle(uint64_t n, uint64_t ops) { (void)n, start_async(), wake_latency(ops, run); }
+static void wake_step(uint64_t n, uint64_t ops) { (void)n, start_async(), wake_steps(ops, run); }
 
 static void idle_turn(uint64_t n, uint64_t ops) {
     (void)n;
@@ -232,9 +232,9 @@ static void starve_callback(uint64_t n, uint64_t ops) { (void)n, starve(0, ops);
 
 static const struct bench benches[] = {
     {"cancel_insert", cancel_insert}, {"reset", reset}, {"insert_fire", insert_fire}, {"rearm_fire", insert_fire},
-    {"lateness", lateness}, {"ping_socket", ping_socket}, {"ping_eventfd", ping_eventfd},
+    {"lateness", lateness}, {"set_fire", set_fire}, {"ping_socket", ping_socket}, {"ping_eventfd", ping_eventfd},
     {"one_of_many", one_of_many}, {"flip", flip}, {"toggle", toggle}, {"wake_flood", wake_flood},
-    {"wake_idle", wake_idle}, {"idle_turn", idle_turn}, {"chain", chain},
+    {"wake_idle", wake_idle}, {"wake_step", wake_step}, {"idle_turn", idle_turn}, {"chain", chain},
     {"starve_fd", starve_fd}, {"starve_callback", starve_callback}, {NULL, NULL},
 };
 int main(int argc, char **argv) {

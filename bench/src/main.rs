@@ -1,9 +1,11 @@
 //! Runs haypile and its peers side by side, and says how they compare.
 
+mod adapters;
 mod amqp;
 mod bars;
 mod chart;
 mod child;
+mod hosts;
 mod loops;
 mod options;
 mod outcome;
@@ -17,6 +19,7 @@ use std::process::ExitCode;
 
 const USAGE: &str = "\
 Usage: bench loop [FLAG ..]
+       bench adapters [FLAG ..]
        bench amqp [--pika] [--sizes] [--url URL] [FLAG ..]
        bench chart FILE
        bench scale [FLAG ..]
@@ -24,6 +27,9 @@ Usage: bench loop [FLAG ..]
 
 loop measures event loops, each in a process of its own, in interleaved rounds: haypile, libuv,
 libev, libevent, GLib, calloop, tokio, async-io, and the bare system calls as the floor.
+
+adapters measures what haypile's adapters cost: the loops by themselves and haypile on them, and the
+rates of their connections. With the features libuv, libevent, glib those too, or libev.
 
 amqp measures AMQP clients so, against a stand-in broker that is written for speed: haypile, lapin,
 amqprs, amiquip, with the feature rabbitmq-c also that, and bytes that were encoded before as the
@@ -52,6 +58,8 @@ fn main() -> ExitCode {
     let done = match arguments.subcommand() {
         Ok(Some(command)) if command == "loop" => loops::main(arguments),
         Ok(Some(command)) if command == "child" => loops::child(arguments),
+        Ok(Some(command)) if command == "adapters" => adapters::main(arguments),
+        Ok(Some(command)) if command == "adapters-child" => adapters::child(arguments),
         Ok(Some(command)) if command == "amqp" => amqp::main(arguments),
         Ok(Some(command)) if command == "chart" => chart::main(arguments),
         Ok(Some(command)) if command == "amqp-broker" => amqp::broker(),

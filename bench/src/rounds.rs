@@ -21,6 +21,13 @@ impl<T> Row<T> {
         median(self.outcomes.iter().filter_map(of))
     }
 
+    /// The median of the ratios of each round to the same round of another: what slows a whole round
+    /// down cancels out.
+    pub fn beside<U>(&self, other: &Row<U>, of: impl Fn(&Outcome) -> f64) -> Option<f64> {
+        let rounds = self.outcomes.iter().zip(&other.outcomes);
+        median(rounds.map(|(one, other)| of(one) / of(other)))
+    }
+
     pub fn remark(&self) -> &str {
         self.remark.as_deref().unwrap_or("-")
     }

@@ -1,4 +1,4 @@
-//! haypile, on its own loop.
+//! haypile, on any loop.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
@@ -6,24 +6,26 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use haypile::{
-    BasicProperties, Channel, ConnectionCallbacks, ConnectionParameters, IOLoop, LoopHandle,
-    PublishError, SelectConnection, basic, queue,
+    BasicProperties, Channel, ConnectionCallbacks, ConnectionParameters, PublishError, Services,
+    basic, queue,
 };
 
 use super::job::{Job, Work};
 use crate::Result;
+use crate::hosts::Host;
 use crate::outcome::{Outcome, Samples, Timing};
 
 /// From so many bytes on, to share a body is cheaper than to copy it.
 const SHARED: usize = 8 * 1024;
 
-pub fn run(work: &Work) -> Result<Option<Outcome>> {
+pub fn run_on<H: Host>(work: &Work) -> Result<Option<Outcome>> {
     let parameters: ConnectionParameters = work.url.parse()?;
-    let ioloop = IOLoop::new()?;
+    let host = H::new()?;
     let bench = Rc::new(Bench {
         work: work.clone(),
         body: work.body().into(),
-        ioloop: ioloop.handle(),
+        services: host.services().clone(),
+        stop: host.stopper(),
         timing: Cell::new(None),
         count: Cell::new(0),
         sent: Cell::new(Instant::now()),
@@ -38,15 +40,16 @@ pub fn run(work: &Work) -> Result<Option<Outcome>> {
         };
         connection.channel(None, on_open).expect("it is open");
     });
-    let _connection = SelectConnection::with_ioloop(parameters, callbacks, &ioloop)?;
-    ioloop.start()?;
+    let _connection = host.connect(parameters, callbacks);
+    host.run();
     Ok(bench.outcome.get().cloned())
 }
 
 struct Bench {
     work: Work,
     body: Bytes,
-    ioloop: LoopHandle,
+    services: Services,
+    stop: Rc<dyn Fn()>,
     timing: Cell<Option<Timing>>,
     count: Cell<u64>,
     /// When the request left that is under way.
@@ -147,7 +150,7 @@ impl Bench {
     fn request(self: &Rc<Self>, channel: &Channel) {
         let Some(pause) = self.work.pause() else { return self.request_now(channel) };
         let (this, channel) = (Rc::clone(self), channel.clone());
-        self.ioloop.call_later(pause, move || this.request_now(&channel));
+        self.services.call_later(pause, move || this.request_now(&channel));
     }
 
     fn request_now(&self, channel: &Channel) {
@@ -212,6 +215,6 @@ impl Bench {
             let outcome = timing.end(self.work.messages);
             let _ = self.outcome.set(self.trips.borrow().report(outcome, ""));
         }
-        self.ioloop.stop();
+        (self.stop)();
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::Result;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Job {
     /// Messages as fast as they go, until the broker has answered what was asked behind them.
@@ -26,7 +28,7 @@ impl Job {
     const ALL: [Self; 7] =
         [Publish, Confirm, Consume, ConsumeAck, Rpc, LatencyRpc, LatencyPublishDeliver];
 
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Publish => "publish",
             Confirm => "confirm",
@@ -114,6 +116,21 @@ pub struct Work {
 }
 
 impl Work {
+    /// By the words that a child is given: `JOB MESSAGES SIZE WINDOW QUEUE URL`.
+    pub fn parse(words: &[&str]) -> Result<Self> {
+        let [job, messages, size, window, queue, url] = words[..] else {
+            return Err("the work is JOB MESSAGES SIZE WINDOW QUEUE URL".into());
+        };
+        Ok(Self {
+            job: Job::from_name(job).ok_or("no such job")?,
+            messages: messages.parse()?,
+            size: size.parse()?,
+            window: window.parse()?,
+            queue: queue.to_owned(),
+            url: url.to_owned(),
+        })
+    }
+
     pub fn body(&self) -> Vec<u8> {
         vec![b'x'; self.size]
     }

@@ -25,7 +25,11 @@ use crate::Result;
 use crate::child::UNSUPPORTED;
 use crate::options::{Options, nothing_more};
 pub use broker::Broker;
-use job::{Job, Work};
+pub use haypile::run_on;
+pub use job::{Job, SMALL, Spec, Work};
+pub use run::{Contender, Row, Section, section};
+pub use target::Target;
+pub use who::Kind;
 
 /// Flags that no other bench has.
 pub struct Flags {
@@ -60,24 +64,16 @@ pub fn broker() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// `bench amqp-child WHO JOB MESSAGES SIZE WINDOW QUEUE URL`: one measurement, as one line of
+/// `bench amqp-child WHO`, and what [`Work::parse`] takes: one measurement, as one line of
 /// `key=value`.
 pub fn child(arguments: pico_args::Arguments) -> Result<ExitCode> {
     let arguments = arguments.finish();
     let arguments: Vec<_> = arguments.iter().filter_map(|argument| argument.to_str()).collect();
-    let [who, job, messages, size, window, queue, url] = arguments[..] else {
-        return Err("amqp-child WHO JOB MESSAGES SIZE WINDOW QUEUE URL".into());
-    };
-    let work = Work {
-        job: Job::from_name(job).ok_or("no such job")?,
-        messages: messages.parse()?,
-        size: size.parse()?,
-        window: window.parse()?,
-        queue: queue.to_owned(),
-        url: url.to_owned(),
-    };
+    let [who, work @ ..] = &arguments[..] else { return Err("amqp-child WHO WORK".into()) };
     let client = who::client(who).ok_or("no such client in this program")?;
-    let Some(outcome) = client(&work)? else { return Ok(ExitCode::from(UNSUPPORTED)) };
+    let Some(outcome) = client(&Work::parse(work)?)? else {
+        return Ok(ExitCode::from(UNSUPPORTED));
+    };
     println!("{outcome}");
     Ok(ExitCode::SUCCESS)
 }

@@ -51,9 +51,7 @@ pub fn run(options: &Options, flags: &Flags) -> Result<Run> {
     let (mut contenders, mut remarks) = (Vec::new(), Vec::new());
     for who in chosen {
         match who.line() {
-            Ok(line) => {
-                contenders.push((who.name, Contender { kind: who.kind, line, messages: FEW }))
-            }
+            Ok(line) => contenders.push((who.name, Contender::new(who.kind, line))),
             Err(remark) => remarks.push(remark),
         }
     }
@@ -63,7 +61,8 @@ pub fn run(options: &Options, flags: &Flags) -> Result<Run> {
     Ok(Run { sections, remarks, is_real: target.is_real() })
 }
 
-fn section(
+/// Measures everyone.
+pub fn section(
     spec: Spec,
     contenders: &[(&'static str, Contender)],
     target: &Target,
@@ -94,6 +93,10 @@ fn section(
 }
 
 impl Contender {
+    pub fn new(kind: Kind, line: Vec<String>) -> Self {
+        Self { kind, line, messages: FEW }
+    }
+
     /// Finds how many messages take long enough.
     fn calibrate(
         &mut self,

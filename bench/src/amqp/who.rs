@@ -6,6 +6,7 @@ use std::process::Command;
 use super::job::Work;
 use super::{amiquip, amqprs, haypile, lapin, raw};
 use crate::Result;
+use crate::hosts::Select;
 use crate::outcome::Outcome;
 #[cfg(feature = "rabbitmq-c")]
 use crate::package::Package;
@@ -64,7 +65,7 @@ static PACKAGE: Package = Package {
 /// In the order of a round.
 const ALL: &[Who] = &[
     own(RAW, Limit, raw::run),
-    own(HAYPILE, Haypile, haypile::run),
+    own(HAYPILE, Haypile, haypile::run_on::<Select>),
     own("lapin", Plain, lapin::plain),
     own("lapin-batched", Best, lapin::batched),
     own("amqprs", Plain, amqprs::plain),

@@ -99,8 +99,7 @@ impl Subject for AsyncIo {
         }))
     }
 
-    fn lateness(&self, ops: u64) -> Option<Outcome> {
-        let late = Late::new(ops);
+    fn lateness(&self, late: Rc<Late>) -> Option<Outcome> {
         let timing = Timing::begin();
         block_on(async {
             loop {
@@ -110,7 +109,7 @@ impl Subject for AsyncIo {
                 }
             }
         });
-        Some(late.report(timing.end(ops)))
+        Some(late.report(timing))
     }
 
     fn ping_pong(&self, transport: Transport, ops: u64) -> Option<Outcome> {

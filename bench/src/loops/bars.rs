@@ -91,7 +91,7 @@ impl Bars<'_> {
 
     fn at_most(&self, what: &str, one: Entry<'_>, other: Entry<'_>, limit: f64) {
         let judged = self.row(one).zip(self.row(other)).and_then(|(one, other)| {
-            let ratio = paired(one, |round| other.outcomes.get(round).map(wall_per_op))?;
+            let ratio = one.beside(other, wall_per_op)?;
             Some((ratio <= limit, format!("{ratio:.2} of at most {limit:.2}")))
         });
         tell(one.0, what, judged);

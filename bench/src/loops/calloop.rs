@@ -118,7 +118,7 @@ impl Subject for Calloop {
         }))
     }
 
-    fn lateness(&self, ops: u64) -> Option<Outcome> {
+    fn lateness(&self, late: Rc<Late>) -> Option<Outcome> {
         fn arm(handle: Handle, late: Rc<Late>, signal: LoopSignal) {
             let deadline = late.arm();
             timer(&handle.clone(), deadline, move || match late.fired() {
@@ -127,11 +127,10 @@ impl Subject for Calloop {
             });
         }
         let mut event_loop = new_loop();
-        let late = Late::new(ops);
         let timing = Timing::begin();
         arm(event_loop.handle(), Rc::clone(&late), event_loop.get_signal());
         run(&mut event_loop);
-        Some(late.report(timing.end(ops)))
+        Some(late.report(timing))
     }
 
     fn ping_pong(&self, transport: Transport, ops: u64) -> Option<Outcome> {

@@ -157,25 +157,25 @@ impl Subject for Floor {
         self.insert_fire(n, ops)
     }
 
-    fn lateness(&self, ops: u64) -> Option<Outcome> {
+    fn lateness(&self, late: Rc<Late>) -> Option<Outcome> {
         let mut epoll = Epoll::new();
         // Exact, where a wait's own timeout is given the slack of the thread's timers.
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC);
         let timer = timer.expect("a timerfd");
         let flags = EventFlags::IN | EventFlags::ET;
         epoll::add(&epoll.epoll, &timer, EventData::new_u64(0), flags).expect("a fd");
-        let late = Late::new(ops);
         let timing = Timing::begin();
         loop {
             late.arm();
-            let value = Itimerspec { it_interval: NOW, it_value: LATE.try_into().expect("a time") };
+            let delay = late.delay.try_into().expect("a time");
+            let value = Itimerspec { it_interval: NOW, it_value: delay };
             timerfd_settime(&timer, TimerfdTimerFlags::empty(), &value).expect("a timer");
             epoll.wait(None);
             if !late.fired() {
                 break;
             }
         }
-        Some(late.report(timing.end(ops)))
+        Some(late.report(timing))
     }
 
     fn ping_pong(&self, transport: Transport, ops: u64) -> Option<Outcome> {

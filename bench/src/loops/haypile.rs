@@ -129,7 +129,7 @@ impl Subject for Haypile {
         }))
     }
 
-    fn lateness(&self, ops: u64) -> Option<Outcome> {
+    fn lateness(&self, late: Rc<Late>) -> Option<Outcome> {
         fn arm(ioloop: LoopHandle, late: Rc<Late>) {
             let deadline = late.arm();
             ioloop.clone().add_timeout(deadline, move || match late.fired() {
@@ -138,11 +138,10 @@ impl Subject for Haypile {
             });
         }
         let ioloop = self.ioloop();
-        let late = Late::new(ops);
         let timing = Timing::begin();
         arm(ioloop.handle(), Rc::clone(&late));
         start(&ioloop);
-        Some(late.report(timing.end(ops)))
+        Some(late.report(timing))
     }
 
     fn ping_pong(&self, transport: Transport, ops: u64) -> Option<Outcome> {

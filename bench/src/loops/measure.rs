@@ -19,9 +19,11 @@ use rustix::time::{
 pub use crate::outcome::*;
 
 /// The timer of the lateness and starvation benches.
-pub const LATE: Duration = Duration::from_millis(5);
+const LATE: Duration = Duration::from_millis(5);
 /// The callback's work before it arms that timer.
-pub const WORK: Duration = Duration::from_micros(700);
+const WORK: Duration = Duration::from_micros(700);
+/// The timer that is set over and over.
+const SHORT: Duration = Duration::from_millis(1);
 /// The other descriptor of the starvation benches.
 const TICK: Duration = Duration::from_millis(2);
 /// The pause before each wake of an idle loop.
@@ -65,22 +67,35 @@ pub fn count_down(left: &Cell<u64>) -> bool {
     left.get() == 0
 }
 
-/// The timer of the lateness bench.
+/// A timer that its callback sets again.
 pub struct Late {
+    pub delay: Duration,
+    work: Duration,
+    ops: u64,
     left: Cell<u64>,
     due: Cell<Instant>,
     samples: RefCell<Samples>,
 }
 
 impl Late {
-    pub fn new(ops: u64) -> Rc<Self> {
-        let samples = RefCell::default();
-        Rc::new(Self { left: Cell::new(ops), due: Cell::new(Instant::now()), samples })
+    /// After so much work that a loop's idea of the time is old.
+    pub fn busy(ops: u64) -> Rc<Self> {
+        Self::new(ops, LATE, WORK)
+    }
+
+    /// At once.
+    pub fn idle(ops: u64) -> Rc<Self> {
+        Self::new(ops, SHORT, Duration::ZERO)
+    }
+
+    fn new(ops: u64, delay: Duration, work: Duration) -> Rc<Self> {
+        let (left, due) = (Cell::new(ops), Cell::new(Instant::now()));
+        Rc::new(Self { delay, work, ops, left, due, samples: RefCell::default() })
     }
 
     /// The deadline to arm the timer with, now.
     pub fn arm(&self) -> Instant {
-        self.due.set(Instant::now() + LATE);
+        self.due.set(Instant::now() + self.delay);
         self.due.get()
     }
 
@@ -90,12 +105,12 @@ impl Late {
         if count_down(&self.left) {
             return false;
         }
-        spin(WORK);
+        spin(self.work);
         true
     }
 
-    pub fn report(&self, outcome: Outcome) -> Outcome {
-        self.samples.borrow().report(outcome, "")
+    pub fn report(&self, timing: Timing) -> Outcome {
+        self.samples.borrow().report(timing.end(self.ops), "")
     }
 }
 
@@ -228,15 +243,24 @@ impl Starved {
 
 /// Closures posted to the loop from other threads.
 pub struct Posts {
-    senders: u64,
+    pace: Pace,
     wanted: u64,
-    /// Sent one by one to a loop that sleeps, and timed.
-    paced: bool,
     /// Only the loop's thread touches it.
     ran: AtomicU64,
     epoch: Instant,
     samples: Mutex<Samples>,
     done: OnceLock<Box<dyn Fn() + Send + Sync>>,
+}
+
+/// How they are sent.
+enum Pace {
+    /// By so many threads, as fast as they can.
+    Flood(u64),
+    /// One by one to a loop that sleeps, and timed.
+    Paced,
+    /// Each once the one before has been called, which this descriptor tells, and the loop sleeps
+    /// again.
+    InStep(OwnedFd),
 }
 
 /// What a posted closure captures: as much as the C programs' posts hold.
@@ -247,18 +271,22 @@ pub struct Post {
 
 impl Posts {
     pub fn flood(senders: u64, ops: u64) -> &'static Self {
-        Self::new(senders, ops / senders * senders, false)
+        Self::new(Pace::Flood(senders), ops / senders * senders)
     }
 
     pub fn paced(ops: u64) -> &'static Self {
-        Self::new(1, ops, true)
+        Self::new(Pace::Paced, ops)
     }
 
-    fn new(senders: u64, wanted: u64, paced: bool) -> &'static Self {
+    pub fn in_step(ops: u64) -> &'static Self {
+        let called = eventfd(0, EventfdFlags::CLOEXEC).expect("an eventfd");
+        Self::new(Pace::InStep(called), ops)
+    }
+
+    fn new(pace: Pace, wanted: u64) -> &'static Self {
         Box::leak(Box::new(Self {
-            senders,
+            pace,
             wanted,
-            paced,
             ran: AtomicU64::new(0),
             epoch: Instant::now(),
             samples: Mutex::default(),
@@ -284,7 +312,7 @@ impl Posts {
     ) -> Outcome {
         let writes = writes_so_far();
         let timing = Timing::begin();
-        let threads: Vec<_> = (0..self.senders)
+        let threads: Vec<_> = (0..self.senders())
             .map(|_| {
                 let send = send.clone();
                 std::thread::spawn(move || self.send(send))
@@ -295,22 +323,38 @@ impl Posts {
         for thread in threads {
             thread.join().expect("a sender");
         }
-        if self.paced {
-            return self.samples.lock().unwrap_or_else(PoisonError::into_inner).report(outcome, "");
+        match self.pace {
+            Pace::Paced => {
+                self.samples.lock().unwrap_or_else(PoisonError::into_inner).report(outcome, "")
+            }
+            Pace::Flood(_) => outcome
+                .with("callbacks", self.ran.load(Ordering::Relaxed) as f64)
+                .with("wakes", (writes_so_far() - writes) as f64),
+            Pace::InStep(_) => outcome,
         }
-        outcome
-            .with("callbacks", self.ran.load(Ordering::Relaxed) as f64)
-            .with("wakes", (writes_so_far() - writes) as f64)
+    }
+
+    fn senders(&self) -> u64 {
+        match self.pace {
+            Pace::Flood(senders) => senders,
+            Pace::Paced | Pace::InStep(_) => 1,
+        }
     }
 
     fn send(&'static self, send: impl Fn(Post)) {
-        for left in (1..=self.wanted / self.senders).rev() {
+        if let Pace::InStep(_) = self.pace {
+            give_way();
+        }
+        for left in (1..=self.wanted / self.senders()).rev() {
             let mut argument = left;
-            if self.paced {
+            if let Pace::Paced = self.pace {
                 std::thread::sleep(PAUSE);
                 argument = self.epoch.elapsed().as_nanos() as u64;
             }
             send(Post { posts: self, argument });
+            if let Pace::InStep(called) = &self.pace {
+                drain(called);
+            }
         }
     }
 }
@@ -318,18 +362,30 @@ impl Posts {
 impl Post {
     pub fn run(self) {
         let posts = self.posts;
-        if posts.paced {
+        if let Pace::Paced = posts.pace {
             let sent = posts.epoch + Duration::from_nanos(self.argument);
             posts.samples.lock().unwrap_or_else(PoisonError::into_inner).add(sent);
         }
         let ran = posts.ran.load(Ordering::Relaxed) + 1;
         posts.ran.store(ran, Ordering::Relaxed);
+        if let Pace::InStep(called) = &posts.pace {
+            kick(called);
+        }
         if ran == posts.wanted
             && let Some(done) = posts.done.get()
         {
             done();
         }
     }
+}
+
+/// Has this thread run only when no other one of its CPU does.
+#[allow(unsafe_code)]
+fn give_way() {
+    let none = libc::sched_param { sched_priority: 0 };
+    // SAFETY: a structure that is there; 0 is this thread.
+    let set = unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &none) };
+    assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
 }
 
 /// Writes of this process so far: in a flood, these are the wakes.

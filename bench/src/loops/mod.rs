@@ -10,13 +10,13 @@ mod calloop;
 mod csv;
 mod floor;
 mod haypile;
-mod measure;
-mod run;
-mod spec;
+pub mod measure;
+pub mod run;
+pub mod spec;
 mod subject;
-mod table;
+pub mod table;
 mod tokio;
-mod who;
+pub mod who;
 
 use std::process::ExitCode;
 

@@ -1,10 +1,10 @@
 //! The rounds: every loop once in each, one after the other, each in a process of its own.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::spec::{Job, SPECS, Spec};
-use super::who::{self, FLOOR, FLOOR_AGAIN, Who};
+use super::who::{self, FLOOR, FLOOR_AGAIN, Who, own_line};
 use crate::Result;
 use crate::child::{self, finish, progress, raise_file_limit};
 use crate::options::Options;
@@ -27,28 +27,52 @@ pub type Row = crate::rounds::Row<Contender>;
 
 #[derive(Clone)]
 pub struct Contender {
-    who: &'static Who,
-    program: PathBuf,
+    /// The program and its first arguments.
+    line: Vec<String>,
     /// Per operation, where they could be counted.
     pub syscalls: Option<f64>,
+}
+
+impl Contender {
+    pub fn new(line: Vec<String>) -> Self {
+        Self { line, syscalls: None }
+    }
+
+    fn line(&self, spec: &Spec, ops: u64) -> Vec<String> {
+        let work = [spec.job.name().to_owned(), spec.n.to_string(), ops.to_string()];
+        self.line.iter().cloned().chain(work).collect()
+    }
 }
 
 pub fn run(options: &Options) -> Result<Run> {
     raise_file_limit()?;
     let specs = options.benches(SPECS.iter().collect(), |spec| spec.name)?;
-    let (contenders, mut remarks) = contenders(options)?;
-    let strace = Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_ok();
-    if !strace {
-        remarks.push("system calls: not counted (apt-get install strace)".to_owned());
-    }
-    let sections = specs.into_iter().map(|spec| section(spec, &contenders, options, strace));
+    let mut remarks = Vec::new();
+    let contenders = contenders(options, &mut remarks)?;
+    let strace = has_strace(&mut remarks);
+    let sections = specs.into_iter().map(|spec| {
+        let told_apart = contenders.iter().filter(|(who, _)| who.is_told_apart_by(spec.job));
+        let rows = told_apart.map(|(who, one)| Row::new(who.name, one.clone()));
+        section(spec, rows.collect(), options, strace)
+    });
     let sections = sections.collect::<Result<_>>()?;
     Ok(Run { sections, remarks })
 }
 
-fn contenders(options: &Options) -> Result<(Vec<Contender>, Vec<String>)> {
+/// Whether system calls can be counted; remarked if not.
+pub fn has_strace(remarks: &mut Vec<String>) -> bool {
+    let strace = Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_ok();
+    if !strace {
+        remarks.push("system calls: not counted (apt-get install strace)".to_owned());
+    }
+    strace
+}
+
+fn contenders(
+    options: &Options,
+    remarks: &mut Vec<String>,
+) -> Result<Vec<(&'static Who, Contender)>> {
     let wanted = options.contenders(who::ALL.iter().collect(), |who| who.name)?;
-    let mut remarks = Vec::new();
     let mut contenders = Vec::new();
     for who in who::ALL {
         // The floor is what all are measured by.
@@ -56,36 +80,28 @@ fn contenders(options: &Options) -> Result<(Vec<Contender>, Vec<String>)> {
         if !is_floor && !wanted.iter().any(|one| one.name == who.name) {
             continue;
         }
-        let program = match who.package {
-            None => std::env::current_exe()?,
-            Some(package) => match package.build() {
-                Ok(program) => program,
-                Err(remark) => {
-                    remarks.push(remark);
-                    continue;
-                }
-            },
-        };
-        contenders.push(Contender { who, program, syscalls: None });
+        match who.line() {
+            Ok(line) => contenders.push((who, Contender::new(line))),
+            Err(remark) => remarks.push(remark),
+        }
     }
-    Ok((contenders, remarks))
+    Ok(contenders)
 }
 
-fn section(
+/// Fills the rows.
+pub fn section(
     spec: &'static Spec,
-    contenders: &[Contender],
+    mut rows: Vec<Row>,
     options: &Options,
     strace: bool,
 ) -> Result<Section> {
-    let contenders = contenders.iter().filter(|one| one.who.is_told_apart_by(spec.job));
-    let mut rows: Vec<_> = contenders.map(|one| Row::new(one.who.name, one.clone())).collect();
     let mut calibration = Vec::new();
     for number in 1..=options.rounds {
         progress(&format!("{} {number}/{}", spec.name, options.rounds));
         calibration.push(calibrate(options.quick)?);
         round(&mut rows, |who, one| {
             let ops = spec.ops(who, options.quick)?;
-            child::measure(line(one, spec, ops), spec.job.is_pinned())
+            child::measure(one.line(spec, ops), spec.job.is_pinned())
         });
     }
     // What takes long to set up under strace is left to long runs.
@@ -99,22 +115,11 @@ fn section(
     Ok(Section { spec, rows, calibration })
 }
 
-/// The program and its arguments. A library's program knows who it is.
-fn line(one: &Contender, spec: &Spec, ops: u64) -> Vec<String> {
-    let mut line = vec![one.program.display().to_string()];
-    if one.who.package.is_none() {
-        line.extend(["child", one.who.name].map(str::to_owned));
-    }
-    line.extend([spec.job.name().to_owned(), spec.n.to_string(), ops.to_string()]);
-    line
-}
-
 /// The same work in every round of every bench, to tell a noisy one.
 fn calibrate(quick: bool) -> Result<f64> {
     let ops = if quick { "5000" } else { "20000" };
-    let program = std::env::current_exe()?.display().to_string();
-    let job = Job::PingEventfd.name();
-    let line = [&program, "child", FLOOR, job, "2", ops].map(str::to_owned).to_vec();
+    let work = [Job::PingEventfd.name(), "2", ops].map(str::to_owned);
+    let line = own_line(FLOOR)?.into_iter().chain(work).collect();
     let outcome = child::measure(line, true).map_err(|remark| format!("the floor: {remark}"))?;
     Ok(outcome.wall / outcome.ops)
 }
@@ -126,7 +131,7 @@ fn trace(one: &Contender, spec: &Spec) -> Option<f64> {
     let calls = |ops| {
         let mut line = ["strace", "-f", "-c", "-o"].map(str::to_owned).to_vec();
         line.push(file.display().to_string());
-        line.extend(self::line(one, spec, ops));
+        line.extend(one.line(spec, ops));
         let (status, _) = finish(line, spec.job.is_pinned()).ok()?;
         status.success().then(|| total(&file)).flatten()
     };

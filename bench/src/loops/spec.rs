@@ -8,6 +8,7 @@ pub enum Job {
     InsertFire,
     RearmFire,
     Lateness,
+    SetFire,
     PingSocket,
     PingEventfd,
     OneOfMany,
@@ -15,6 +16,7 @@ pub enum Job {
     Toggle,
     WakeFlood,
     WakeIdle,
+    WakeStep,
     IdleTurn,
     Chain,
     StarveFd,
@@ -24,6 +26,27 @@ pub enum Job {
 use Job::*;
 
 impl Job {
+    const ALL: [Self; 18] = [
+        CancelInsert,
+        Reset,
+        InsertFire,
+        RearmFire,
+        Lateness,
+        SetFire,
+        PingSocket,
+        PingEventfd,
+        OneOfMany,
+        Flip,
+        Toggle,
+        WakeFlood,
+        WakeIdle,
+        WakeStep,
+        IdleTurn,
+        Chain,
+        StarveFd,
+        StarveCallback,
+    ];
+
     pub fn name(self) -> &'static str {
         match self {
             CancelInsert => "cancel_insert",
@@ -31,6 +54,7 @@ impl Job {
             InsertFire => "insert_fire",
             RearmFire => "rearm_fire",
             Lateness => "lateness",
+            SetFire => "set_fire",
             PingSocket => "ping_socket",
             PingEventfd => "ping_eventfd",
             OneOfMany => "one_of_many",
@@ -38,6 +62,7 @@ impl Job {
             Toggle => "toggle",
             WakeFlood => "wake_flood",
             WakeIdle => "wake_idle",
+            WakeStep => "wake_step",
             IdleTurn => "idle_turn",
             Chain => "chain",
             StarveFd => "starve_fd",
@@ -46,7 +71,7 @@ impl Job {
     }
 
     pub fn from_name(name: &str) -> Option<Self> {
-        SPECS.iter().map(|spec| spec.job).find(|job| job.name() == name)
+        Self::ALL.into_iter().find(|job| job.name() == name)
     }
 
     /// The unit of work, in words.
@@ -61,6 +86,9 @@ impl Job {
             }
             RearmFire => "the same timers, made once, set due and fired over and over; a timer",
             Lateness => "a 5 ms timer, armed after 0.7 ms of work in a callback: how late it fires",
+            SetFire => {
+                "a 1 ms timer that its callback sets again, nothing else to do: CPU time; a timer"
+            }
             PingSocket => "a byte to and fro over a socketpair, both ends on the loop; a hop",
             PingEventfd => "to and fro over two eventfds, both on the loop; a hop",
             OneOfMany => "N descriptors on the loop, one of them active; an event",
@@ -68,6 +96,9 @@ impl Job {
             Toggle => "write interest on and off again, and a turn",
             WakeFlood => "N threads post boxed closures as fast as they can; a post",
             WakeIdle => "a post to a loop that sleeps: from the sender's clock to the callback's",
+            WakeStep => {
+                "a post to a loop that sleeps, by a thread that waits for its call: CPU time; a post"
+            }
             IdleTurn => "a turn that does not wait and finds nothing: one far timer, one silent fd",
             Chain => "a callback that posts itself for the next turn; I/O must be served meanwhile",
             StarveFd => "beside a descriptor that is always ready: a 5 ms timer and a 2 ms timerfd",
@@ -101,7 +132,7 @@ pub struct Spec {
     pub traced_ops: u64,
 }
 
-const fn spec(name: &'static str, job: Job, n: u64, ops: u64, traced_ops: u64) -> Spec {
+pub const fn spec(name: &'static str, job: Job, n: u64, ops: u64, traced_ops: u64) -> Spec {
     Spec { name, job, n, ops, traced_ops }
 }
 
@@ -158,6 +189,8 @@ impl Spec {
             }
             ("calloop", CancelInsert | Reset, 10_000) => 100,
             ("calloop", CancelInsert | Reset | InsertFire, 1_000..) => 20,
+            // Its timers come at the end of a millisecond.
+            ("tokio", InsertFire, 1) => 100,
             ("tokio" | "async-io", CancelInsert | Reset | InsertFire, _) => 5,
             ("glib" | "haypile-poll", OneOfMany, 1_000) => 10,
             ("glib" | "haypile-poll", OneOfMany, 8_000) => 100,

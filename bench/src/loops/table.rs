@@ -12,8 +12,7 @@ use crate::table::Table;
 const NOISE: f64 = 0.10;
 
 pub fn print(run: &Run, options: &Options) {
-    let all: Vec<_> = run.sections.iter().flat_map(|section| &section.calibration).collect();
-    let usual = median(all.iter().map(|&&value| value)).unwrap_or(f64::NAN);
+    let usual = usual(run.sections.iter());
     for section in &run.sections {
         let noisy = section.calibration.iter().filter(|&&value| is_noisy(value, usual)).count();
         let name = section.spec.name;
@@ -28,17 +27,30 @@ pub fn print(run: &Run, options: &Options) {
         });
     }
     println!("t3: to touch a timer is to store an instant; a heartbeat does no more per frame.");
-    let rounds = all.len();
-    let noisy = all.iter().filter(|&&&value| is_noisy(value, usual)).count();
+    print_noise(run.sections.iter());
+    if options.quick {
+        println!("A quick run: its figures show that it works, and little else.");
+    }
+    run.remarks.iter().for_each(|remark| println!("{remark}"));
+}
+
+/// How quiet the machine was.
+pub fn print_noise<'a>(sections: impl Iterator<Item = &'a Section> + Clone) {
+    let usual = usual(sections.clone());
+    let all = sections.flat_map(|section| &section.calibration);
+    let rounds = all.clone().count();
+    let noisy = all.filter(|&&value| is_noisy(value, usual)).count();
     println!(
         "Noise: the floor took {usual:.0} ns a hop, and in {noisy} of {rounds} rounds more than \
          {:.0} % more or less.",
         100.0 * NOISE
     );
-    if options.quick {
-        println!("A quick run: its figures show that it works, and little else.");
-    }
-    run.remarks.iter().for_each(|remark| println!("{remark}"));
+}
+
+/// What the floor takes.
+fn usual<'a>(sections: impl Iterator<Item = &'a Section>) -> f64 {
+    let all = sections.flat_map(|section| &section.calibration);
+    median(all.copied()).unwrap_or(f64::NAN)
 }
 
 fn is_noisy(value: f64, usual: f64) -> bool {

@@ -124,8 +124,7 @@ impl Subject for Tokio {
         }))
     }
 
-    fn lateness(&self, ops: u64) -> Option<Outcome> {
-        let late = Late::new(ops);
+    fn lateness(&self, late: Rc<Late>) -> Option<Outcome> {
         let runtime = runtime();
         let timing = Timing::begin();
         run(&runtime, async {
@@ -136,7 +135,7 @@ impl Subject for Tokio {
                 }
             }
         });
-        Some(late.report(timing.end(ops)))
+        Some(late.report(timing))
     }
 
     fn ping_pong(&self, transport: Transport, ops: u64) -> Option<Outcome> {

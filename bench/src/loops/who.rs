@@ -6,6 +6,7 @@ use super::c;
 use super::spec::Job;
 use super::subject::Subject;
 use super::{async_io, calloop, floor, haypile, tokio};
+use crate::Result;
 use crate::package::Package;
 
 /// haypile with its default poller: what the bars are about, and others are compared to.
@@ -60,7 +61,21 @@ pub fn subject(name: &str) -> Option<Box<dyn Subject>> {
     })
 }
 
+/// A loop of this program, as a process.
+pub fn own_line(name: &str) -> Result<Vec<String>> {
+    let program = std::env::current_exe()?.display().to_string();
+    Ok(vec![program, "child".to_owned(), name.to_owned()])
+}
+
 impl Who {
+    /// The program and its first arguments. The error is for people.
+    pub fn line(&self) -> Result<Vec<String>, String> {
+        match self.package {
+            None => own_line(self.name).map_err(|error| error.to_string()),
+            Some(package) => Ok(vec![package.build()?.display().to_string()]),
+        }
+    }
+
     /// haypile's other pollers do as the default one where nothing is waited for.
     pub fn is_told_apart_by(&self, job: Job) -> bool {
         match job {
