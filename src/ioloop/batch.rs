@@ -123,7 +123,7 @@ mod tests {
 
     use super::*;
     use crate::ioloop::IOLoop;
-    use crate::ioloop::core::Panics;
+    use crate::ioloop::panics::Panics;
     use crate::ioloop::wakes::Wakes;
 
     /// Notes its flushes, and marks itself again as often as told.

@@ -1,39 +1,29 @@
 //! What every loop shares: timers, posted callbacks, name lookups under way, and the connections
 //! with their output. It knows no descriptor and never waits.
 
-use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
-use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::batch::Batches;
+use super::buffers::Buffers;
 use super::keyed::{Key, Keyed};
+use super::panics::{PanicGuard, Panics, log_panic};
 use super::remote::{Remote, RemotePost};
 use super::timer_callback::{Lent, TimerCallback};
 use super::timers::{Due, Period, TimerId, Timers, nanos, overwrite};
-#[cfg(feature = "tls")]
-use crate::io_services::SEALING_SPACE;
 use crate::io_services::{LoopSession, ResolveCallback};
 
 /// No host waits for a deadline 584 years away.
 const NOT_TOLD: u64 = u64::MAX;
 
-/// One read buffer serves all connections of a loop.
-const READ_BUFFER: usize = 256 * 1024;
-
-/// The largest output buffer that is kept for later.
-const WRITE_BUFFER_MAX: usize = 1024 * 1024;
-
 /// Room for so many posts is kept. What a burst took beyond that is given back after it.
 const POSTS_KEPT: usize = 4096;
 
 type Post = Box<dyn FnOnce(&Rc<LoopCore>)>;
-type OnPanic = Rc<dyn Fn(&str)>;
 type OnDetach = Box<dyn FnOnce()>;
 
 /// The part of an event loop that is the same over every host: the host's adapter makes one, keeps
@@ -59,24 +49,9 @@ pub struct LoopCore {
     /// [`set_unchanged`](Self::set_unchanged). A timer less is no change: a wait may end early.
     changed: Cell<bool>,
     detached: Cell<bool>,
-    read_buffer: Cell<Option<Arc<[u8]>>>,
-    /// Where TLS seals what is about to be written.
-    #[cfg(feature = "tls")]
-    sealing_space: Cell<Box<[u8]>>,
-    /// An empty output buffer, for the next connection that has something to send.
-    write_buffer: Cell<Vec<u8>>,
-    panics: Panics,
-    on_panic: RefCell<OnPanic>,
+    pub(super) buffers: Buffers,
+    panics: PanicGuard,
     on_detach: RefCell<Vec<OnDetach>>,
-}
-
-/// What becomes of a panic in a user's callback.
-#[derive(Clone, Copy)]
-pub(super) enum Panics {
-    /// It goes on, out of the loop's `start`.
-    Unwind,
-    /// It ends here: the host may be C, or async code that must not unwind.
-    Catch,
 }
 
 /// Names a session that a core owns, for ever.
@@ -127,12 +102,8 @@ impl LoopCore {
             in_turn: Cell::new(false),
             changed: Cell::new(false),
             detached: Cell::new(false),
-            read_buffer: Cell::new(None),
-            #[cfg(feature = "tls")]
-            sealing_space: Cell::default(),
-            write_buffer: Cell::default(),
-            panics,
-            on_panic: RefCell::new(Rc::new(log_panic)),
+            buffers: Buffers::default(),
+            panics: PanicGuard::new(panics),
             on_detach: RefCell::default(),
         })
     }
@@ -187,9 +158,7 @@ impl LoopCore {
         }
         self.changed.set(true);
         self.told.set(NOT_TOLD);
-        self.read_buffer.set(None);
-        #[cfg(feature = "tls")]
-        drop(self.sealing_space.take());
+        self.buffers.clear();
         // Each is taken out first and dropped after, so that nothing is borrowed meanwhile.
         let remote = self.remote.close();
         let posted = self.posted.take();
@@ -201,7 +170,7 @@ impl LoopCore {
         for on_detach in self.on_detach.take() {
             drop(self.call_user(on_detach));
         }
-        let on_panic = self.on_panic.replace(Rc::new(log_panic));
+        let on_panic = self.panics.replace(log_panic);
         drop(self.call_user(move || {
             sessions.iter().for_each(|session| session.abandon());
             drop((remote, posted, timers, lookups, sessions, dirty, on_panic));
@@ -221,8 +190,7 @@ impl LoopCore {
     /// The default writes it to the log as an error.
     pub fn set_on_panic(&self, on_panic: impl Fn(&str) + 'static) {
         if !self.is_detached() {
-            let old = self.on_panic.replace(Rc::new(on_panic));
-            drop(old);
+            drop(self.panics.replace(on_panic));
         }
     }
 
@@ -278,23 +246,7 @@ impl LoopCore {
     /// Runs a user's closure, with nothing borrowed. The error is the message of its panic, which
     /// `on_panic` has been told. [`IOLoop`](crate::IOLoop)'s core lets the panic unwind instead.
     pub(crate) fn call_user<R>(&self, user: impl FnOnce() -> R) -> Result<R, String> {
-        if let Panics::Unwind = self.panics {
-            return Ok(user());
-        }
-        catch_unwind(AssertUnwindSafe(user)).map_err(|payload| {
-            let message = panic_message(payload.as_ref());
-            let on_panic = Rc::clone(&self.on_panic.borrow());
-            let tell = || {
-                on_panic(&message);
-                drop((on_panic, payload));
-            };
-            if let Err(another) = catch_unwind(AssertUnwindSafe(tell)) {
-                log::error!("what was told of a panic, or was thrown by it, panicked itself");
-                // It may do so again.
-                std::mem::forget(another);
-            }
-            message
-        })
+        self.panics.call(user)
     }
 
     /// Posts a callback for the next turn. True: the host must be asked for that turn.
@@ -485,47 +437,6 @@ impl LoopCore {
         self.changed.set(true);
         self.batches.mark_dirty(session)
     }
-
-    /// The loop's read buffer, whose length is what a read may take. Whoever takes it may write to
-    /// it (by [`Arc::get_mut`]) and slice it, and gives it back after.
-    pub(crate) fn take_read_buffer(&self) -> Arc<[u8]> {
-        self.read_buffer.take().unwrap_or_else(|| std::iter::repeat_n(0, READ_BUFFER).collect())
-    }
-
-    /// Gives the buffer back. One of which a slice was kept is left to the slice.
-    pub(crate) fn put_read_buffer(&self, mut buffer: Arc<[u8]>) {
-        if Arc::get_mut(&mut buffer).is_some() && !self.is_detached() {
-            self.read_buffer.set(Some(buffer));
-        }
-    }
-}
-
-/// For connections: output buffers, of which idle connections keep none.
-impl LoopCore {
-    /// An empty buffer, with the capacity that it last had if nobody has taken it since.
-    pub(crate) fn take_write_buffer(&self) -> Vec<u8> {
-        self.write_buffer.take()
-    }
-
-    /// Room to seal output in, to be given back with nothing of worth in it.
-    #[cfg(feature = "tls")]
-    pub(crate) fn take_sealing_space(&self) -> Box<[u8]> {
-        let space = self.sealing_space.take();
-        if space.is_empty() { vec![0; SEALING_SPACE].into() } else { space }
-    }
-
-    #[cfg(feature = "tls")]
-    pub(crate) fn put_sealing_space(&self, space: Box<[u8]>) {
-        self.sealing_space.set(space);
-    }
-
-    /// Takes an empty buffer back. One that a burst has blown up is let go; of others the larger
-    /// one is kept.
-    pub(crate) fn put_write_buffer(&self, buffer: Vec<u8>) {
-        let kept = self.write_buffer.take();
-        let better = (kept.capacity()..=WRITE_BUFFER_MAX).contains(&buffer.capacity());
-        self.write_buffer.set(if better { buffer } else { kept });
-    }
 }
 
 impl Drop for LoopCore {
@@ -554,15 +465,4 @@ impl Drop for InTurn<'_> {
     fn drop(&mut self) {
         self.0.set(false);
     }
-}
-
-fn log_panic(message: &str) {
-    log::error!("a callback panicked: {message}");
-}
-
-fn panic_message(payload: &(dyn Any + Send)) -> String {
-    let text = payload.downcast_ref::<&str>().copied();
-    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("not a message")
-        .to_owned()
 }

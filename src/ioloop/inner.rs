@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::core::{LoopCore, Panics};
+use super::core::LoopCore;
 use super::fds::Fds;
+use super::panics::Panics;
 use super::pollers::{AnyPoller, Event, PollerKind, Token, Wait, ready, token};
 use crate::error::{Error, LoopError, Result};
 use crate::io_services::{FdHandler, FdKey, Interest, IoServices, Ready, after};

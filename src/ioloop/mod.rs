@@ -1,12 +1,14 @@
 //! The crate's own event loop, and the core that it shares with every other.
 
 mod batch;
+mod buffers;
 mod core;
 mod fds;
 mod handle;
 mod handler;
 mod inner;
 mod keyed;
+mod panics;
 mod pollers;
 mod remote;
 mod timer_callback;

@@ -1,49 +1,32 @@
-//! Timers by deadline: a 4-ary heap whose nodes know their slots and whose slots know their nodes,
-//! so that the first one is at hand, and any one can be moved or taken out in O(log n).
+//! Timers by deadline: a heap whose nodes know their slots and slots that know their nodes, so that
+//! the first one is at hand, and any one can be moved or taken out in O(log n).
 //!
 //! What programs do most costs less than that, for the heap is put right as late as possible:
 //! - A timer that is moved to a later deadline, such as one for idleness, stays at its place, whose
 //!   node then tells too early a deadline. It goes to its own place when that node comes up.
+//! - Timers that are moved to earlier deadlines go to their places some at a time, or when somebody
+//!   wants to know the first.
 //! - A timer that is removed leaves its slot, with its node, as the one *spare*, which the next timer
 //!   takes.
 //!
-//! Time is a number of nanoseconds here: nothing reads a clock.
+//! Nothing here reads a clock.
 
+mod due;
+mod heap;
 mod node;
+mod slots;
 #[cfg(test)]
 mod tests;
+mod time;
 
-use std::num::NonZeroU64;
-use std::time::Duration;
-
+use self::due::Batch;
+use self::heap::Heap;
 use self::node::Node;
-
-/// Four children lie in one or two cache lines, and the heap is half as deep as a binary one.
-const ARITY: usize = 4;
-
-/// So many are taken out of the heap one by one in any case.
-const ONE_BY_ONE: usize = 16;
+use self::slots::{Slot, Slots};
+pub(crate) use self::time::{Period, nanos};
 
 /// Memory for so many is kept. What a burst took beyond that is given back after it.
 const KEEP: usize = if cfg!(test) { 8 } else { 1024 };
-
-/// The time between the calls of a periodic timer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Period(NonZeroU64);
-
-impl From<Duration> for Period {
-    /// Of a period of nothing, the shortest there is.
-    fn from(period: Duration) -> Self {
-        Self(NonZeroU64::new(nanos(period)).unwrap_or(NonZeroU64::MIN))
-    }
-}
-
-/// A duration as these timers count. All that is too far, some 584 years, is the same.
-#[inline]
-pub(crate) fn nanos(duration: Duration) -> u64 {
-    let whole = duration.as_secs().saturating_mul(1_000_000_000);
-    whole.saturating_add(duration.subsec_nanos().into())
-}
 
 /// Names one timer, for ever: the id of a timer that fired or was removed matches no later one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,53 +37,29 @@ pub struct TimerId {
 
 impl TimerId {
     /// What a loop that is gone gives: matches nothing.
-    pub(crate) const NONE: Self = Self { slot: NO_SLOT, seq: 0 };
+    pub(crate) const NONE: Self = Self { slot: slots::NONE, seq: 0 };
 }
-
-/// No slot has this number: in the due batch, of a timer that was removed or reset.
-const NO_SLOT: u32 = u32::MAX;
 
 /// Marks the sequence number of a periodic timer.
 const PERIODIC: u64 = 1 << 63;
 
-/// What moving a timer takes, which is half a cache line. What only its calls take is elsewhere.
-struct Slot {
-    /// Of its timer, with [`PERIODIC`]; 0 if it has none.
-    seq: u64,
-    /// The deadline.
-    at: u64,
-    /// The deadline that its node in the heap tells: this one or an earlier one.
-    placed: u64,
-    /// The node's index in the heap; of an empty slot, the next empty one.
-    index: u32,
-    order: u32,
-}
-
 pub(crate) struct Timers<T> {
-    /// Each node is its timer's, or tells an earlier deadline.
-    heap: Vec<Node>,
-    /// Whether no node tells an earlier deadline than its timer's.
-    exact: bool,
-    /// Whether the nodes are in order, as they are while each new timer is the latest.
-    ordered: bool,
-    slots: Vec<Slot>,
+    heap: Heap,
+    slots: Slots,
     /// By slot. Out while a periodic timer is being called.
     values: Vec<Option<T>>,
-    /// A slot that has a node in the heap, but no timer.
-    spare: Option<u32>,
-    /// The first empty slot.
-    empty: u32,
-    /// How many slots have a timer.
-    count: usize,
     /// By slot, as far as there was ever a periodic timer; only those of periodic timers count.
     periods: Vec<Period>,
+    /// A slot that has a node in the heap, but no timer.
+    spare: Option<u32>,
+    /// How many slots have a timer.
+    count: usize,
     /// The count at which it is worth a look whether slots can be given back.
     few: usize,
     last_seq: u64,
     next_order: u32,
-    /// The batch under way, in order, and how far it has come.
-    due: Vec<Node>,
-    done: usize,
+    /// Those being called, or left behind by a panic.
+    due: Batch,
 }
 
 /// A timer to call now.
@@ -114,20 +73,16 @@ pub(crate) enum Due {
 impl<T> Default for Timers<T> {
     fn default() -> Self {
         Self {
-            heap: Vec::new(),
-            exact: true,
-            ordered: true,
-            slots: Vec::new(),
+            heap: Heap::default(),
+            slots: Slots::default(),
             values: Vec::new(),
-            spare: None,
-            empty: NO_SLOT,
-            count: 0,
             periods: Vec::new(),
+            spare: None,
+            count: 0,
             few: 0,
             last_seq: 0,
             next_order: 0,
-            due: Vec::new(),
-            done: 0,
+            due: Batch::default(),
         }
     }
 }
@@ -152,51 +107,48 @@ impl<T> Timers<T> {
         if period.is_some() {
             seq |= PERIODIC;
         }
-        if let Some(slot) = self.spare.take() {
-            let spare = &mut self.slots[slot as usize];
+        let slot = if let Some(slot) = self.spare.take() {
+            let spare = &mut self.slots[slot];
             (spare.seq, spare.at, spare.order) = (seq, at, order);
-            self.move_node(slot);
-            self.set_period(slot, period);
-            return TimerId { slot, seq };
-        }
-        let index = self.heap.len();
-        let new = Slot { seq, at, placed: at, index: index as u32, order };
-        let mut slot = self.empty;
-        if let Some(empty) = self.slots.get_mut(slot as usize) {
-            self.empty = empty.index;
-            *empty = new;
+            self.heap.update(&mut self.slots, slot);
+            slot
         } else {
-            slot = self.slots.len() as u32;
-            self.slots.push(new);
-            self.values.push(None);
-            self.few = self.slots.len() / 8;
-        }
-        let node = Node::new(at, order, slot);
-        let latest = self.heap.last().is_none_or(|&last| last < node);
-        self.heap.push(node);
-        if index == 0 {
-            self.ordered = true;
-        } else if !(self.ordered && latest) {
-            self.sift_up(index, node);
-        }
+            let slot = self.slots.fill(Slot { seq, at, placed: at, index: 0, order });
+            if slot as usize == self.values.len() {
+                self.values.push(None);
+                self.few = self.slots.len() / 8;
+            }
+            self.heap.push(&mut self.slots, Node::new(at, order, slot));
+            slot
+        };
         self.set_period(slot, period);
         TimerId { slot, seq }
+    }
+
+    #[inline]
+    fn set_period(&mut self, slot: u32, period: Option<Period>) {
+        if let Some(period) = period {
+            let index = slot as usize;
+            if self.periods.len() <= index {
+                self.periods.resize(index + 1, period);
+            }
+            self.periods[index] = period;
+        }
     }
 
     /// Whether the timer was pending, be it in the due batch, or is periodic and being called; and
     /// its value, unless it is out.
     #[inline]
     pub(crate) fn remove(&mut self, id: TimerId) -> (bool, Option<T>) {
-        if self.get(id).is_none() {
+        if self.slots.get(id).is_none() {
             return (false, None);
         }
-        let due = self.place_in_due(id.slot);
-        let slot = &mut self.slots[id.slot as usize];
-        slot.seq = 0;
+        let due = self.is_due(id.slot);
+        self.slots[id.slot].seq = 0;
         self.count -= 1;
-        if let Some(index) = due {
-            self.due[index] = self.due[index].given_to(NO_SLOT);
-            self.give_up(id.slot);
+        if due {
+            self.due.skip(self.slots.node(id.slot));
+            self.slots.give_up(id.slot);
         } else {
             self.give_up_spare();
             self.spare = Some(id.slot);
@@ -207,16 +159,17 @@ impl<T> Timers<T> {
     /// Moves a timer to another deadline. False if it is not pending any more.
     #[inline]
     pub(crate) fn reset(&mut self, id: TimerId, at: u64) -> bool {
-        if self.get(id).is_none() {
+        if self.slots.get(id).is_none() {
             return false;
         }
-        let due = self.place_in_due(id.slot);
-        self.slots[id.slot as usize].at = at;
-        if let Some(index) = due {
-            self.due[index] = self.due[index].given_to(NO_SLOT);
-            self.link(self.node(id.slot));
+        if self.is_due(id.slot) {
+            self.due.skip(self.slots.node(id.slot));
+            self.slots[id.slot].at = at;
+            let node = self.slots.node(id.slot);
+            self.heap.push(&mut self.slots, node);
         } else {
-            self.move_node(id.slot);
+            self.slots[id.slot].at = at;
+            self.heap.update(&mut self.slots, id.slot);
         }
         true
     }
@@ -224,7 +177,8 @@ impl<T> Timers<T> {
     /// The first deadline, of those not in the due batch.
     #[inline]
     pub(crate) fn first(&mut self) -> Option<u64> {
-        while let Some(&first) = self.heap.first() {
+        self.heap.settle(&mut self.slots);
+        while let Some(first) = self.heap.first() {
             if !self.put_right(first) {
                 return Some(first.at());
             }
@@ -234,7 +188,7 @@ impl<T> Timers<T> {
 
     /// Whether the due batch has something left, if only timers that have been removed.
     pub(crate) fn has_due(&self) -> bool {
-        self.done < self.due.len()
+        !self.due.is_empty()
     }
 
     /// Whether there is no timer, be it in the due batch.
@@ -255,41 +209,42 @@ impl<T> Timers<T> {
     /// timers are gone: so it costs little, however many come and go.
     #[cold]
     fn truncate(&mut self) {
+        self.heap.settle(&mut self.slots);
         self.give_up_spare();
-        let used = self.slots.iter().rposition(|slot| slot.seq != 0);
-        self.slots.truncate(used.map_or(0, |last| last + 1));
-        self.slots.shrink_to(KEEP);
+        self.slots.truncate();
         self.values.truncate(self.slots.len());
         self.values.shrink_to(KEEP);
         self.periods.truncate(self.slots.len());
         self.periods.shrink_to(KEEP);
-        self.heap.shrink_to(KEEP.max(2 * self.heap.len()));
-        self.due.shrink_to(KEEP);
+        self.heap.shrink();
+        self.due.shrink();
         self.few = self.count / 2;
-        // The lowest are taken first.
-        self.empty = NO_SLOT;
-        for (index, slot) in self.slots.iter_mut().enumerate().rev() {
-            if slot.seq == 0 {
-                slot.index = std::mem::replace(&mut self.empty, index as u32);
-            }
-        }
     }
 
     /// Moves all timers that are due at `now` to the due batch, in order.
     pub(crate) fn collect_due(&mut self, now: u64) {
+        self.heap.settle(&mut self.slots);
         let left_behind = self.has_due();
-        if !self.sweep_due(now) {
-            while let Some(&first) = self.heap.first()
-                && first.at() <= now
-            {
-                if !self.put_right(first) {
-                    self.cut(0);
-                    self.due.push(first);
-                }
+        let due = self.due.nodes_mut();
+        if !left_behind && self.spare.is_none() && self.heap.take_burst(now, due) {
+            return;
+        }
+        if self.heap.is_due_in_bulk(now) {
+            self.give_up_spare();
+            self.heap.take_due(&mut self.slots, now, self.due.nodes_mut());
+            self.due.sort();
+            return;
+        }
+        while let Some(first) = self.heap.first()
+            && first.at() <= now
+        {
+            if !self.put_right(first) {
+                self.heap.cut(&mut self.slots, 0);
+                self.due.nodes_mut().push(first);
             }
         }
         if left_behind {
-            self.due[self.done..].sort_unstable();
+            self.due.sort();
         }
     }
 
@@ -298,41 +253,36 @@ impl<T> Timers<T> {
     /// that it has missed are left out.
     #[inline]
     pub(crate) fn next_due(&mut self, now: u64, value: &mut Option<T>) -> Option<Due> {
-        while let Some(&node) = self.due.get(self.done) {
-            self.done += 1;
+        while let Some(node) = self.due.next() {
             let index = node.slot() as usize;
-            let Some(slot) = self.slots.get_mut(index) else { continue };
+            let Some(slot) = self.slots.any_mut(node.slot()) else { continue };
             let Some(place) = self.values.get_mut(index) else { continue };
             let period = match slot.seq & PERIODIC {
                 0 => None,
                 _ => self.periods.get(index),
             };
-            let Some(&Period(period)) = period else {
+            overwrite(value, place.take());
+            let Some(period) = period else {
                 slot.seq = 0;
-                overwrite(value, place.take());
                 self.count -= 1;
-                self.give_up(node.slot());
+                self.slots.give_up(node.slot());
                 return Some(Due::Once);
             };
+            slot.at = period.next(slot.at, now);
             let id = TimerId { slot: node.slot(), seq: slot.seq };
-            overwrite(value, place.take());
-            let missed = now.saturating_sub(slot.at) / period;
-            let ahead = missed.saturating_add(1).saturating_mul(period.get());
-            slot.at = slot.at.saturating_add(ahead);
-            self.link(self.node(id.slot));
+            let node = self.slots.node(id.slot);
+            self.heap.push(&mut self.slots, node);
             if value.is_some() {
                 return Some(Due::Every(id));
             }
         }
-        self.due.clear();
-        self.done = 0;
         None
     }
 
     /// Puts the value of a periodic timer that has been called back. If the timer has been removed,
     /// it stays, for the caller to drop.
     pub(crate) fn put_back(&mut self, id: TimerId, value: &mut Option<T>) {
-        if self.get(id).is_some() {
+        if self.slots.get(id).is_some() {
             self.values[id.slot as usize] = value.take();
         }
     }
@@ -345,76 +295,18 @@ impl<T> Timers<T> {
         values.into_iter().flatten().collect()
     }
 
+    /// Whether a timer is in the due batch, and not in the heap.
     #[inline]
-    fn get(&self, id: TimerId) -> Option<&Slot> {
-        self.slots.get(id.slot as usize).filter(|slot| slot.seq == id.seq)
-    }
-
-    /// The index in the due batch of a timer that is in there, and not in the heap.
-    #[inline]
-    fn place_in_due(&self, slot: u32) -> Option<usize> {
-        if !self.has_due() {
-            return None;
-        }
-        let index = self.slots[slot as usize].index as usize;
-        if self.heap.get(index).is_some_and(|node| node.slot() == slot) {
-            return None;
-        }
-        let node = self.node(slot);
-        Some(self.done + self.due[self.done..].partition_point(|&due| due < node))
-    }
-
-    /// The node that a timer should have.
-    #[inline]
-    fn node(&self, slot: u32) -> Node {
-        let Slot { at, order, .. } = self.slots[slot as usize];
-        Node::new(at, order, slot)
-    }
-
-    #[inline]
-    fn set_period(&mut self, slot: u32, period: Option<Period>) {
-        if let Some(period) = period {
-            let index = slot as usize;
-            if self.periods.len() <= index {
-                self.periods.resize(index + 1, period);
-            }
-            self.periods[index] = period;
-        }
-    }
-
-    /// Empties a slot that has neither a timer nor a node any more.
-    #[inline]
-    fn give_up(&mut self, slot: u32) {
-        self.slots[slot as usize].index = self.empty;
-        self.empty = slot;
+    fn is_due(&self, slot: u32) -> bool {
+        self.has_due() && !self.heap.is_at(self.slots[slot].index, slot)
     }
 
     #[inline]
     fn give_up_spare(&mut self) {
         if let Some(spare) = self.spare.take() {
-            self.cut(self.slots[spare as usize].index as usize);
-            self.give_up(spare);
-        }
-    }
-
-    /// Puts the node of a timer that has none into the heap.
-    #[inline]
-    fn link(&mut self, node: Node) {
-        self.heap.push(node);
-        self.sift_up(self.heap.len() - 1, node);
-    }
-
-    /// Sees to the node of a timer that has another deadline now: nothing is to be done if that is
-    /// later than what the node tells.
-    fn move_node(&mut self, slot: u32) {
-        let Slot { at, placed, index, .. } = self.slots[slot as usize];
-        let index = index as usize;
-        if at > placed {
-            self.exact = false;
-        } else if self.node(slot) < self.heap[index] {
-            self.sift_up(index, self.node(slot));
-        } else {
-            self.sift_down(index, self.node(slot));
+            let index = self.slots[spare].index as usize;
+            self.heap.cut(&mut self.slots, index);
+            self.slots.give_up(spare);
         }
     }
 
@@ -426,149 +318,21 @@ impl<T> Timers<T> {
             self.give_up_spare();
             return true;
         }
-        let node = self.node(first.slot());
-        if node != first {
-            self.sift_down(0, node);
-        }
-        node != first
-    }
-
-    /// Takes the node at `index` out of the heap.
-    fn cut(&mut self, index: usize) {
-        let Some(last) = self.heap.pop() else { return };
-        let Some(&old) = self.heap.get(index) else { return };
-        // The last node comes from another branch: it may have to go either way.
-        if last < old {
-            self.sift_up(index, last);
-        } else {
-            self.sift_down(index, last);
-        }
-    }
-
-    /// Moves all that is due at once, if that is a good part of all: then to sort it and to make a
-    /// new heap of the rest costs less than to take each out of the old. False: it was not done.
-    fn sweep_due(&mut self, now: u64) -> bool {
-        // Of a burst for one deadline, all is due, and in order as it is.
-        let is_burst = self.ordered && self.exact && self.spare.is_none() && self.due.is_empty();
-        if is_burst && self.heap.last().is_some_and(|last| last.at() <= now) {
-            std::mem::swap(&mut self.heap, &mut self.due);
-            return true;
-        }
-        let mut enough = (self.heap.len() / 16).max(ONE_BY_ONE);
-        if !self.has_due_below(0, now, &mut enough) {
-            return false;
-        }
-        self.give_up_spare();
-        let (slots, due, exact) = (&self.slots, &mut self.due, self.exact);
-        due.reserve(self.heap.len());
-        self.heap.retain_mut(|node| {
-            if node.at() <= now && !exact {
-                let Slot { at, order, .. } = slots[node.slot() as usize];
-                *node = Node::new(at, order, node.slot());
-            }
-            if node.at() <= now {
-                due.push(*node);
-            }
-            node.at() > now
-        });
-        self.exact |= self.heap.is_empty();
-        self.due[self.done..].sort_unstable();
-        self.heapify();
-        true
-    }
-
-    /// Whether more than `left` nodes are due from this one down.
-    fn has_due_below(&self, index: usize, now: u64, left: &mut usize) -> bool {
-        match self.heap.get(index) {
-            Some(node) if node.at() <= now => {}
-            _ => return false,
-        }
-        if *left == 0 {
-            return true;
-        }
-        *left -= 1;
-        children(index).any(|child| self.has_due_below(child, now, left))
+        self.heap.put_first_right(&mut self.slots, first)
     }
 
     /// Once in four billion timers the count of their order starts over, and those that are there
     /// are given new places in the order that they have.
     #[cold]
     fn renumber(&mut self) {
-        self.due.drain(..self.done);
-        self.done = 0;
-        self.due.retain(|node| node.slot() != NO_SLOT);
-        let mut live: Vec<u32> =
-            self.heap.iter().chain(&self.due).map(|node| node.slot()).collect();
-        live.sort_unstable_by_key(|&slot| self.slots[slot as usize].order);
+        let mut live: Vec<u32> = self.heap.iter().chain(self.due.left()).map(Node::slot).collect();
+        live.sort_unstable_by_key(|&slot| self.slots[slot].order);
         for (order, &slot) in live.iter().enumerate() {
-            self.slots[slot as usize].order = order as u32;
+            self.slots[slot].order = order as u32;
         }
         self.next_order = live.len() as u32;
-        for node in self.heap.iter_mut().chain(&mut self.due) {
-            let Slot { at, order, .. } = self.slots[node.slot() as usize];
-            *node = Node::new(at, order, node.slot());
-        }
-        self.heapify();
-    }
-
-    /// Makes a heap of nodes in any order.
-    fn heapify(&mut self) {
-        self.ordered = false;
-        for (index, node) in self.heap.iter().enumerate() {
-            let slot = &mut self.slots[node.slot() as usize];
-            slot.index = index as u32;
-            slot.placed = node.at();
-        }
-        for index in (0..self.heap.len().div_ceil(ARITY)).rev() {
-            self.sift_down(index, self.heap[index]);
-        }
-    }
-
-    /// Finds a place for `node`, at `index` or nearer to the root.
-    fn sift_up(&mut self, mut index: usize, node: Node) {
-        self.ordered = false;
-        while index > 0 {
-            let parent = parent(index);
-            if self.heap[parent] < node {
-                break;
-            }
-            self.place(index, self.heap[parent]);
-            index = parent;
-        }
-        self.place(index, node);
-    }
-
-    /// Finds a place for `node`, at `index` or farther from the root.
-    fn sift_down(&mut self, mut index: usize, node: Node) {
-        self.ordered = false;
-        loop {
-            let first = children(index).start;
-            let least = match self.heap.get(first..first + ARITY) {
-                Some(&[a, b, c, d]) => {
-                    let (ab, cd) = (usize::from(b < a), 2 + usize::from(d < c));
-                    first + if c.min(d) < a.min(b) { cd } else { ab }
-                }
-                _ => {
-                    let there = first..self.heap.len().min(first + ARITY);
-                    let Some(least) = there.min_by_key(|&child| self.heap[child]) else { break };
-                    least
-                }
-            };
-            if node < self.heap[least] {
-                break;
-            }
-            self.place(index, self.heap[least]);
-            index = least;
-        }
-        self.place(index, node);
-    }
-
-    #[inline]
-    fn place(&mut self, index: usize, node: Node) {
-        self.heap[index] = node;
-        let slot = &mut self.slots[node.slot() as usize];
-        slot.index = index as u32;
-        slot.placed = node.at();
+        self.heap.renew(&mut self.slots);
+        self.due.renew(&self.slots);
     }
 }
 
@@ -577,15 +341,4 @@ impl<T> Timers<T> {
 pub(crate) fn overwrite<T>(place: &mut Option<T>, value: Option<T>) {
     debug_assert!(place.is_none());
     std::mem::forget(std::mem::replace(place, value));
-}
-
-#[inline]
-fn parent(index: usize) -> usize {
-    (index - 1) / ARITY
-}
-
-#[inline]
-fn children(index: usize) -> std::ops::Range<usize> {
-    let first = index * ARITY + 1;
-    first..first + ARITY
 }

@@ -1,6 +1,7 @@
 //! Against a model, and case by case.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -11,6 +12,7 @@ enum Step {
     Insert(u64),
     Remove(usize),
     Reset(usize, u64),
+    First,
     Advance(u64),
 }
 
@@ -21,6 +23,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Insert(u64::MAX)),
         3 => index().prop_map(Step::Remove),
         3 => (index(), 0..50u64).prop_map(|(index, delay)| Step::Reset(index, delay)),
+        1 => Just(Step::First),
         1 => (0..20u64).prop_map(Step::Advance),
     ]
 }
@@ -79,6 +82,9 @@ proptest! {
                         ids[number].1 = to;
                     }
                 }
+                Step::First => {
+                    prop_assert_eq!(timers.first(), model.keys().next().map(|&(at, _)| at));
+                }
                 Step::Advance(by) => {
                     now += by;
                     timers.collect_due(now);
@@ -90,7 +96,6 @@ proptest! {
                     prop_assert_eq!(next(&mut timers), None);
                 }
             }
-            prop_assert_eq!(timers.first(), model.keys().next().map(|&(at, _)| at));
             prop_assert_eq!(timers.is_empty(), model.is_empty());
         }
     }
@@ -206,6 +211,46 @@ fn a_batch_of_many_comes_in_order_and_leaves_the_rest_in_order() {
         let rest: Vec<_> = std::iter::from_fn(|| next(&mut timers)).collect();
         assert_eq!(rest, (now + 1..=count).filter(|at| at % 2 == 1).collect::<Vec<_>>());
     }
+}
+
+/// The heap learns of earlier deadlines some at a time, and by then the timer may be gone.
+#[test]
+fn those_moved_to_earlier_deadlines_come_in_order_whatever_became_of_others() {
+    for moved in 0..20 {
+        let mut timers = Timers::default();
+        let ids: Vec<_> = (0..40).map(|value| insert(&mut timers, 1000, None, value)).collect();
+        for (id, at) in ids[..moved].iter().zip((0..500).rev()) {
+            assert!(timers.reset(*id, at));
+        }
+        // Two slots more are empty, and one of them is taken again.
+        for &id in &ids[moved..moved + 3] {
+            assert!(timers.reset(id, 700));
+            assert!(timers.remove(id).0);
+        }
+        insert(&mut timers, 600, None, 600);
+        insert(&mut timers, 800, None, 800);
+        timers.collect_due(900);
+        let expected = (0..moved).rev().chain([600, 800]).collect::<Vec<_>>();
+        assert_eq!(std::iter::from_fn(|| next(&mut timers)).collect::<Vec<_>>(), expected);
+        timers.collect_due(1000);
+        let rest = std::iter::from_fn(|| next(&mut timers)).collect::<Vec<_>>();
+        assert_eq!(rest, (moved + 3..40).collect::<Vec<_>>());
+    }
+}
+
+/// The slots that are given back may have been waiting for the heap to learn of their deadlines.
+#[test]
+fn memory_is_given_back_of_timers_that_had_been_moved() {
+    let mut timers = Timers::default();
+    let ids: Vec<_> = (0..100).map(|value| insert(&mut timers, 1000, None, value)).collect();
+    for &id in ids[1..].iter().rev() {
+        assert!(timers.reset(id, 500));
+        assert!(timers.remove(id).0);
+    }
+    assert!(timers.reset(ids[0], 500));
+    timers.trim();
+    assert!(timers.slots.capacity() < 50);
+    assert_eq!(timers.first(), Some(500));
 }
 
 #[test]
