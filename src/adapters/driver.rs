@@ -76,8 +76,10 @@ impl<R: Reactor> Future for Driver<R> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<bool> {
         let services = self.services.0.upgrade().filter(|it| !it.core.is_detached());
         let Some(services) = services else { return Poll::Ready(false) };
-        let turn = services.woken().swap(&mut self.fds);
+        services.woken().swap(&mut self.fds);
         self.fds.drain(..).for_each(|key| R::dispatch(&services, key));
+        // One that a handler has just asked for is not left for the next poll, which reads again.
+        let turn = services.woken().take_turn();
         if self.poll_timer(context) || turn {
             let deadline = services.core.turn();
             // For one that is due already, a runtime's own may take until the next millisecond.
@@ -133,11 +135,14 @@ impl Woken {
         driver.into_iter().for_each(Waker::wake);
     }
 
-    /// Exchanges the woken descriptors for the empty `fds`; gives whether a turn is asked for.
-    fn swap(&self, fds: &mut Vec<usize>) -> bool {
-        let mut list = self.lock();
-        std::mem::swap(&mut list.fds, fds);
-        std::mem::take(&mut list.turn)
+    /// Exchanges the woken descriptors for the empty `fds`.
+    fn swap(&self, fds: &mut Vec<usize>) {
+        std::mem::swap(&mut self.lock().fds, fds);
+    }
+
+    /// Whether a turn was asked for.
+    fn take_turn(&self) -> bool {
+        std::mem::take(&mut self.lock().turn)
     }
 
     /// Has the driver woken by what comes, or at once by what came meanwhile.

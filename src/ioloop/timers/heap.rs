@@ -57,18 +57,21 @@ impl Heap {
         self.nodes.iter().copied()
     }
 
-    /// Puts in the node of a timer that has none.
+    /// Where the next node is put first.
+    #[inline]
+    pub(super) fn end(&self) -> u32 {
+        self.nodes.len() as u32
+    }
+
+    /// Puts in the node of a timer that has none, whose slot tells that it is at the [end](Self::end).
     #[inline]
     pub(super) fn push(&mut self, slots: &mut Slots, node: Node) {
         let index = self.nodes.len();
-        self.ordered = match self.nodes.last() {
-            Some(&last) => self.ordered && last < node,
-            None => true,
-        };
+        let is_last = self.nodes.last().is_none_or(|&last| last < node);
         self.nodes.push(node);
-        if self.ordered {
-            note(slots, index, node);
-        } else {
+        if index == 0 {
+            self.ordered = true;
+        } else if !(self.ordered && is_last) {
             self.sift_up(slots, index, node);
         }
     }

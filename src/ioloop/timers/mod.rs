@@ -113,7 +113,7 @@ impl<T> Timers<T> {
             self.heap.update(&mut self.slots, slot);
             slot
         } else {
-            let slot = self.slots.fill(Slot { seq, at, placed: at, index: 0, order });
+            let slot = self.slots.fill(Slot { seq, at, placed: at, index: self.heap.end(), order });
             if slot as usize == self.values.len() {
                 self.values.push(None);
                 self.few = self.slots.len() / 8;
@@ -164,7 +164,8 @@ impl<T> Timers<T> {
         }
         if self.is_due(id.slot) {
             self.due.skip(self.slots.node(id.slot));
-            self.slots[id.slot].at = at;
+            let slot = &mut self.slots[id.slot];
+            (slot.at, slot.placed, slot.index) = (at, at, self.heap.end());
             let node = self.slots.node(id.slot);
             self.heap.push(&mut self.slots, node);
         } else {
@@ -269,6 +270,7 @@ impl<T> Timers<T> {
                 return Some(Due::Once);
             };
             slot.at = period.next(slot.at, now);
+            (slot.placed, slot.index) = (slot.at, self.heap.end());
             let id = TimerId { slot: node.slot(), seq: slot.seq };
             let node = self.slots.node(id.slot);
             self.heap.push(&mut self.slots, node);
