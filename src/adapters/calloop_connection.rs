@@ -117,10 +117,8 @@ impl<Data> CalloopServices<Data> {
             turn(&me);
             TimeoutAction::Drop
         });
-        match timer {
-            Ok(timer) => self.timer.set(Some(timer)),
-            Err(refused) => log::error!("calloop takes no timer: {refused}"),
-        }
+        let timer = timer.inspect_err(|refused| log::error!("calloop takes no timer: {refused}"));
+        self.timer.set(timer.ok());
     }
 }
 
