@@ -1,9 +1,9 @@
 /* rabbitmq-c. Run as `PROGRAM WHO JOB MESSAGES SIZE WINDOW QUEUE URL`; the jobs are those of
  * bench/src/amqp/job.rs. */
+#include "bench.h" /* first: it says what the system's headers are to offer */
+
 #include <amqp.h>
 #include <amqp_tcp_socket.h>
-
-#include "bench.h"
 
 #define CHANNEL 1
 #define PAUSE_NS 1000000
