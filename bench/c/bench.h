@@ -29,6 +29,12 @@
 
 #define CHECK(what) do { if (!(what)) { fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #what); exit(1); } } while (0)
 
+static inline void *zeroed(size_t count, size_t size) {
+    void *memory = calloc(count, size);
+    CHECK(memory);
+    return memory;
+}
+
 static uint64_t clock_ns(clockid_t id) {
     struct timespec t;
     clock_gettime(id, &t);
@@ -69,7 +75,7 @@ struct samples { int64_t *at; size_t count, room, early; };
 static inline void sample(struct samples *s, int64_t ns) {
     if (s->count == s->room) {
         s->room = s->room ? 2 * s->room : 1024;
-        s->at = realloc(s->at, s->room * sizeof *s->at);
+        CHECK(s->at = realloc(s->at, s->room * sizeof *s->at));
     }
     s->early += ns < 0;
     s->at[s->count++] = ns;
@@ -182,6 +188,7 @@ static struct samples wake_samples;
 
 static inline void post(void (*run)(uint64_t), uint64_t argument) {
     struct post *post = malloc(sizeof *post);
+    CHECK(post);
     *post = (struct post){NULL, run, argument};
     pthread_mutex_lock(&posts_lock);
     *posts_end = post;

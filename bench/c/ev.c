@@ -8,7 +8,7 @@ static uint64_t left;
 static void nothing(EV_P_ ev_timer *w, int revents) { (void)loop, (void)w, (void)revents; }
 static void silent(EV_P_ ev_io *w, int revents) { (void)loop, (void)w, (void)revents; }
 static ev_io *watch(int fd, void (*cb)(EV_P_ ev_io *, int), void *data) {
-    ev_io *io = calloc(1, sizeof *io);
+    ev_io *io = zeroed(1, sizeof *io);
     ev_io_init(io, cb, fd, EV_READ);
     io->data = data;
     ev_io_start(loop, io);
@@ -18,7 +18,7 @@ static void stop(void) { ev_break(loop, EVBREAK_ALL); }
 static void run(void) { ev_run(loop, 0); }
 
 static ev_timer *timers(uint64_t n) {
-    ev_timer *all = calloc(n, sizeof *all);
+    ev_timer *all = zeroed(n, sizeof *all);
     for (uint64_t i = 0; i < n; i++) {
         ev_timer_init(&all[i], nothing, (double)far_ms() / 1e3, 0);
         ev_timer_start(loop, &all[i]);
@@ -49,7 +49,7 @@ static void reset(uint64_t n, uint64_t ops) {
 
 static void count_down(EV_P_ ev_timer *w, int revents) { (void)loop, (void)w, (void)revents, left--; }
 static void insert_fire(uint64_t n, uint64_t ops) {
-    ev_timer *all = calloc(n, sizeof *all);
+    ev_timer *all = zeroed(n, sizeof *all);
     for (uint64_t i = 0; i < n; i++) ev_timer_init(&all[i], count_down, 0, 0);
     begin();
     for (uint64_t done = 0; done < ops; done += n) {

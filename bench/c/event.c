@@ -21,7 +21,7 @@ static void run(void) { event_base_loop(base, EVLOOP_NO_EXIT_ON_EMPTY); }
 static void turn(void) { event_base_loop(base, EVLOOP_NONBLOCK); }
 
 static struct event *timers(uint64_t n) {
-    struct event *all = calloc(n, sizeof *all);
+    struct event *all = zeroed(n, sizeof *all);
     for (uint64_t i = 0; i < n; i++) {
         struct timeval delay = milliseconds(far_ms());
         evtimer_assign(&all[i], base, nothing, NULL);
@@ -56,7 +56,7 @@ static void count_down(evutil_socket_t fd, short what, void *data) {
     (void)fd, (void)what, (void)data, left--;
 }
 static void insert_fire(uint64_t n, uint64_t ops) {
-    struct event *all = calloc(n, sizeof *all);
+    struct event *all = zeroed(n, sizeof *all);
     struct timeval none = {0, 0};
     for (uint64_t i = 0; i < n; i++) evtimer_assign(&all[i], base, count_down, NULL);
     begin();

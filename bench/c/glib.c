@@ -42,7 +42,7 @@ static void turn(void) { g_main_context_iteration(context, FALSE); }
 
 static gboolean nothing(gpointer data) { (void)data; return G_SOURCE_CONTINUE; }
 static GSource **timers(uint64_t n) {
-    GSource **all = calloc(n, sizeof *all);
+    GSource **all = zeroed(n, sizeof *all);
     for (uint64_t i = 0; i < n; i++) all[i] = timeout(far_ms(), nothing, NULL);
     return all;
 }
@@ -82,7 +82,7 @@ static gboolean count_and_stay(gpointer data) {
     return G_SOURCE_CONTINUE;
 }
 static void rearm_fire(uint64_t n, uint64_t ops) {
-    GSource **all = calloc(n, sizeof *all);
+    GSource **all = zeroed(n, sizeof *all);
     for (uint64_t i = 0; i < n; i++) all[i] = timeout(far_ms(), count_and_stay, &all[i]);
     begin();
     for (uint64_t done = 0; done < ops; done += n) {
@@ -184,6 +184,7 @@ static gboolean on_post(gpointer data) {
 }
 static void post_glib(void (*run)(uint64_t), uint64_t argument) {
     struct post *post = malloc(sizeof *post);
+    CHECK(post);
     *post = (struct post){NULL, run, argument};
     g_main_context_invoke_full(context, G_PRIORITY_DEFAULT, on_post, post, free);
 }

@@ -8,7 +8,7 @@ static uint64_t left;
 static void nothing(uv_timer_t *timer) { (void)timer; }
 static void silent(uv_poll_t *poll, int status, int events) { (void)poll, (void)status, (void)events; }
 static uv_poll_t *watch(int fd, int events, uv_poll_cb cb, void *data) {
-    uv_poll_t *poll = calloc(1, sizeof *poll);
+    uv_poll_t *poll = zeroed(1, sizeof *poll);
     CHECK(!uv_poll_init(loop, poll, fd));
     poll->data = data;
     CHECK(!uv_poll_start(poll, events, cb));
@@ -17,7 +17,7 @@ static uv_poll_t *watch(int fd, int events, uv_poll_cb cb, void *data) {
 static void run(void) { uv_run(loop, UV_RUN_DEFAULT); }
 
 static uv_timer_t *timers(uint64_t n) {
-    uv_timer_t *all = calloc(n, sizeof *all);
+    uv_timer_t *all = zeroed(n, sizeof *all);
     for (uint64_t i = 0; i < n; i++) {
         uv_timer_init(loop, &all[i]);
         uv_timer_start(&all[i], nothing, far_ms(), 0);
@@ -44,7 +44,7 @@ static void reset(uint64_t n, uint64_t ops) {
 
 static void count_down(uv_timer_t *timer) { (void)timer, left--; }
 static void insert_fire(uint64_t n, uint64_t ops) {
-    uv_timer_t *all = calloc(n, sizeof *all);
+    uv_timer_t *all = zeroed(n, sizeof *all);
     for (uint64_t i = 0; i < n; i++) uv_timer_init(loop, &all[i]);
     begin();
     for (uint64_t done = 0; done < ops; done += n) {

@@ -15,6 +15,10 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    pub fn new(ops: f64, wall: f64, cpu: f64) -> Self {
+        Self { ops, wall, cpu, extras: Vec::new() }
+    }
+
     pub fn with(mut self, key: &str, value: f64) -> Self {
         self.extras.push((key.to_owned(), value));
         self
@@ -24,6 +28,8 @@ impl Outcome {
         self.extras.iter().find(|(name, _)| name == key).map(|&(_, value)| value)
     }
 
+    /// Of what a child has printed. One without work or time that it took is none: it would make any
+    /// ratio look good.
     pub fn parse(line: &str) -> Option<Self> {
         let mut outcome = Self::default();
         for pair in line.split_whitespace() {
@@ -36,7 +42,9 @@ impl Outcome {
                 _ => outcome.extras.push((key.to_owned(), value)),
             }
         }
-        (outcome.ops > 0.0).then_some(outcome)
+        let counts = |value: f64| value.is_finite() && value > 0.0;
+        let is_whole = [outcome.ops, outcome.wall, outcome.cpu].into_iter().all(counts);
+        is_whole.then_some(outcome)
     }
 }
 
@@ -61,7 +69,7 @@ impl Timing {
     pub fn end(self, ops: u64) -> Outcome {
         let wall = self.wall.elapsed().as_nanos() as f64;
         let cpu = (cpu_time() - self.cpu).as_nanos() as f64;
-        Outcome { ops: ops as f64, wall, cpu, extras: Vec::new() }
+        Outcome::new(ops as f64, wall, cpu)
     }
 }
 
@@ -103,4 +111,42 @@ impl Samples {
 fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_prints_what_is_parsed() {
+        let outcome = Outcome::new(3.0, 200.0, 100.0).with("p50", -7.0);
+        assert_eq!(Outcome::parse(&outcome.to_string()), Some(outcome));
+    }
+
+    #[test]
+    fn what_took_no_time_or_did_nothing_is_no_outcome() {
+        for line in [
+            "",
+            "ops=10 wall=20",
+            "ops=10 cpu=20",
+            "ops=0 wall=20 cpu=10",
+            "ops=10 wall=0 cpu=10",
+            "ops=10 wall=20 cpu=0",
+            "ops=10 wall=20 cpu=NaN",
+            "ops=inf wall=20 cpu=10",
+            "ops=10 wall=20 cpu=10 and more",
+        ] {
+            assert_eq!(Outcome::parse(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn percentiles_are_of_the_sorted_delays() {
+        let samples = Samples((1..=1000).rev().chain([-1]).collect());
+        let outcome = samples.report(Outcome::default(), "x_");
+        let [count, p50, p99, max, early] =
+            ["count", "p50", "p99", "max", "early"].map(|key| outcome.extra(&format!("x_{key}")));
+        assert_eq!([count, p50, p99], [1001.0, 500.0, 990.0].map(Some));
+        assert_eq!([max, early], [1000.0, 1.0].map(Some));
+    }
 }

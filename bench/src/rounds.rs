@@ -33,7 +33,8 @@ impl<T> Row<T> {
     }
 }
 
-/// Measures everyone once, but those who could not do it before.
+/// Measures everyone once, but those who could not do it before. Who fails once has no figures at all:
+/// they would be those of the rounds that went well.
 pub fn round<T>(
     rows: &mut [Row<T>],
     mut measure: impl FnMut(&'static str, &mut T) -> Result<Outcome, String>,
@@ -41,7 +42,10 @@ pub fn round<T>(
     for row in rows.iter_mut().filter(|row| row.remark.is_none()) {
         match measure(row.who, &mut row.contender) {
             Ok(outcome) => row.outcomes.push(outcome),
-            Err(remark) => row.remark = Some(remark),
+            Err(remark) => {
+                row.outcomes.clear();
+                row.remark = Some(remark);
+            }
         }
     }
 }
@@ -54,5 +58,50 @@ pub fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
         0 => None,
         count if count % 2 == 1 => Some(values[half]),
         _ => Some((values[half - 1] + values[half]) / 2.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(wall: f64) -> Outcome {
+        Outcome::new(1.0, wall, 1.0)
+    }
+
+    fn row(who: &'static str, walls: &[f64]) -> Row<()> {
+        let outcomes = walls.iter().copied().map(outcome).collect();
+        Row { outcomes, ..Row::new(who, ()) }
+    }
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        assert_eq!(median([].into_iter()), None);
+        assert_eq!(median([3.0, 1.0, 100.0].into_iter()), Some(3.0));
+        assert_eq!(median([4.0, 1.0, 100.0, 2.0].into_iter()), Some(3.0));
+    }
+
+    #[test]
+    fn ratios_are_of_the_same_round() {
+        // The last round of both was slow.
+        let (one, other) = (row("one", &[2.0, 3.0, 40.0]), row("other", &[1.0, 1.0, 10.0]));
+        assert_eq!(one.beside(&other, |outcome| outcome.wall), Some(3.0));
+        assert_eq!(one.beside(&row("none", &[]), |outcome| outcome.wall), None);
+    }
+
+    #[test]
+    fn who_fails_once_has_no_figures() {
+        let mut rows = [row("well", &[]), row("ill", &[])];
+        for number in 1..=3 {
+            round(&mut rows, |who, ()| match (who, number) {
+                ("ill", 2) => Err("failed".to_owned()),
+                ("ill", 3) => panic!("it is not asked again"),
+                _ => Ok(outcome(1.0)),
+            });
+        }
+        let [well, ill] = &rows;
+        assert_eq!((well.outcomes.len(), well.remark()), (3, "-"));
+        assert_eq!((ill.outcomes.len(), ill.remark()), (0, "failed"));
+        assert_eq!(ill.median(|outcome| Some(outcome.wall)), None);
     }
 }

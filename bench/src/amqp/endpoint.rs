@@ -16,6 +16,11 @@ pub struct Endpoint {
 impl Endpoint {
     pub fn parse(url: &str) -> Result<Self> {
         let url = Url::parse(url)?;
+        if url.scheme() != "amqp" {
+            return Err(
+                "the clients are compared without TLS: the URL is to begin with amqp:".into()
+            );
+        }
         let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
         let or = |text: &str, default: &str| decoded(if text.is_empty() { default } else { text });
         let path = url.path().trim_start_matches('/');
@@ -39,6 +44,11 @@ mod tests {
         assert_eq!((at.host.as_str(), at.port), ("broker", 5672));
         assert_eq!((at.user.as_str(), at.password.as_str()), ("guest", "guest"));
         assert_eq!(at.virtual_host, "/");
+    }
+
+    #[test]
+    fn tls_is_not_compared() {
+        assert!(Endpoint::parse("amqps://broker").is_err());
     }
 
     #[test]

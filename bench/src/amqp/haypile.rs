@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use haypile::{
-    BasicProperties, Channel, ConnectionCallbacks, ConnectionParameters, PublishError, Services,
-    basic, queue,
+    BasicProperties, Channel, ConnectionCallbacks, ConnectionParameters, Error, PublishError,
+    PublishOutcome, Services, basic, queue,
 };
 
 use super::job::{Job, Work};
@@ -32,17 +32,21 @@ pub fn run_on<H: Host>(work: &Work) -> Result<Option<Outcome>> {
         trips: RefCell::default(),
         outcome: OnceCell::new(),
     });
-    let opened = Rc::clone(&bench);
-    let callbacks = ConnectionCallbacks::new().on_open(|connection| {
-        let on_open = move |channel: &Channel, open: haypile::Result<()>| {
-            open.expect("a channel");
-            opened.start(channel);
-        };
-        connection.channel(None, on_open).expect("it is open");
-    });
+    let [opened, failed, closed] = [(); 3].map(|()| Rc::clone(&bench));
+    let callbacks = ConnectionCallbacks::new()
+        .on_open(|connection| {
+            let on_open = move |channel: &Channel, open: haypile::Result<()>| {
+                open.expect("a channel");
+                opened.start(channel);
+            };
+            connection.channel(None, on_open).expect("it is open");
+        })
+        .on_open_error(move |_, error| failed.end(Err(error)))
+        .on_close(move |_, reason| closed.end(Err(reason)));
     let _connection = host.connect(parameters, callbacks);
     host.run();
-    Ok(bench.outcome.get().cloned())
+    let outcome = bench.outcome.get().cloned().ok_or("the loop has ended before the work")?;
+    Ok(Some(outcome?))
 }
 
 struct Bench {
@@ -55,7 +59,7 @@ struct Bench {
     /// When the request left that is under way.
     sent: Cell<Instant>,
     trips: RefCell<Samples>,
-    outcome: OnceCell<Outcome>,
+    outcome: OnceCell<Result<Outcome, Error>>,
 }
 
 impl Bench {
@@ -95,7 +99,8 @@ impl Bench {
     fn confirm(self: Rc<Self>, channel: &Channel) {
         let mut left = self.work.messages;
         let end = Rc::clone(&self);
-        let on_confirm = move |channel: &Channel, _: haypile::Confirm<'_>| {
+        let on_confirm = move |channel: &Channel, confirm: haypile::Confirm<'_>| {
+            assert_eq!(confirm.outcome, PublishOutcome::Acked);
             left -= 1;
             if left == 0 {
                 end.declare(channel);
@@ -137,7 +142,7 @@ impl Bench {
             this.trips.borrow_mut().add(this.sent.get());
             left -= 1;
             match left {
-                0 => this.end(),
+                0 => this.done(),
                 _ => this.request(channel),
             }
         };
@@ -201,7 +206,7 @@ impl Bench {
         channel
             .queue_declare(declare, move |_, declared| {
                 declared.expect("an answer");
-                this.end();
+                this.done();
             })
             .expect("it is open");
     }
@@ -210,11 +215,15 @@ impl Bench {
         self.timing.set(Some(Timing::begin()));
     }
 
-    fn end(&self) {
-        if let Some(timing) = self.timing.take() {
-            let outcome = timing.end(self.work.messages);
-            let _ = self.outcome.set(self.trips.borrow().report(outcome, ""));
-        }
+    fn done(&self) {
+        let timing = self.timing.take().expect("it has begun");
+        let outcome = timing.end(self.work.messages);
+        self.end(Ok(self.trips.borrow().report(outcome, "")));
+    }
+
+    fn end(&self, outcome: Result<Outcome, Error>) {
+        // Only the first counts.
+        let _ = self.outcome.set(outcome);
         (self.stop)();
     }
 }

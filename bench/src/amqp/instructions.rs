@@ -30,7 +30,8 @@ pub fn main(arguments: pico_args::Arguments) -> Result<ExitCode> {
         // What is not of messages, such as the handshake, is in both runs.
         let (short, long) = (messages, 3 * messages);
         let spec = Spec::sized(job, SIZE);
-        let more = count(&target, &spec, long)?.saturating_sub(count(&target, &spec, short)?);
+        let more = count(&target, &spec, long)?.checked_sub(count(&target, &spec, short)?);
+        let more = more.ok_or("a longer run took fewer instructions")?;
         let each = more as f64 / (long - short) as f64;
         table.row([job.name().to_owned(), format!("{each:.0}")]);
     }

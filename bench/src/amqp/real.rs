@@ -58,7 +58,7 @@ fn ask(
 ) -> Result<()> {
     let ioloop = IOLoop::new()?;
     let outcome = Rc::new(Cell::new(None));
-    let (answer, handle) = (Rc::clone(&outcome), ioloop.handle());
+    let (answer, end, handle) = (Rc::clone(&outcome), Rc::clone(&outcome), ioloop.handle());
     let callbacks = ConnectionCallbacks::new()
         .on_open(move |connection| {
             let closing = connection.clone();
@@ -72,7 +72,11 @@ fn ask(
             };
             connection.channel(None, on_channel).expect("it is open");
         })
-        .on_close(move |_, _| handle.stop());
+        .on_close(move |_, reason| {
+            // Without an answer, that is why.
+            end.set(Some(end.take().unwrap_or(Err(reason))));
+            handle.stop();
+        });
     let parameters: ConnectionParameters = url.parse()?;
     let _connection = SelectConnection::with_ioloop(parameters, callbacks, &ioloop)?;
     ioloop.start()?;

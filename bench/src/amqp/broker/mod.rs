@@ -16,6 +16,7 @@ use std::os::fd::AsFd;
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
+use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::time::Timespec;
 
 use crate::Result;
@@ -30,8 +31,9 @@ const BACKLOG: i32 = 4096;
 
 const LISTENER: u64 = u64::MAX;
 
-/// Serves until the process is killed. Tells the port by a line on standard output.
+/// Serves until the process is killed, or its starter ends in whatever way. Tells the port by a line on standard output.
 pub fn serve() -> Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
     rustix::net::listen(&listener, BACKLOG)?;
     println!("{}", listener.local_addr()?.port());
