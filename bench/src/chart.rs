@@ -8,11 +8,12 @@ use std::process::ExitCode;
 
 use crate::Result;
 
-const PANELS: [(&str, &str); 4] = [
+const PANELS: [(&str, &str); 5] = [
     ("publish", "Publish"),
     ("confirm", "Publish, confirmed"),
     ("consume", "Consume"),
     ("consume_ack", "Consume, acknowledge each"),
+    ("rpc", "One message, and back before the next"),
 ];
 
 const WIDTH: f64 = 860.0;

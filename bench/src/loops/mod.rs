@@ -30,7 +30,9 @@ pub fn main(mut arguments: pico_args::Arguments) -> Result<ExitCode> {
     nothing_more(arguments)?;
     let run = run::run(&options)?;
     table::print(&run, &options);
-    bars::print(&run);
+    if !options.markdown {
+        bars::print(&run);
+    }
     options.write_csv(|| csv::table(&run))?;
     Ok(ExitCode::SUCCESS)
 }

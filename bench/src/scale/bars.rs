@@ -1,7 +1,7 @@
 //! What the project holds itself to, judged by this run.
 
 use super::run::{COUNTS, Section};
-use super::table::of_ones;
+use super::table::{busy, of_ones};
 use crate::bars::tell;
 
 /// The rate with many, beside that with one.
@@ -16,8 +16,8 @@ pub fn print(sections: &[Section]) {
         match section {
             Section::Rates { name, rows } => {
                 for row in &rows[1..] {
-                    let judged = of_ones(rows, row).map(|share| {
-                        let told = format!("{share:.2} of at least {SHARE:.2}");
+                    let judged = of_ones(rows, row).zip(row.median(busy)).map(|(share, busy)| {
+                        let told = format!("{share:.2} of at least {SHARE:.2}, {busy:.0} % busy");
                         (share >= SHARE, told)
                     });
                     tell(name, &format!("is as fast with {}", row.who), judged);

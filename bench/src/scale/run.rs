@@ -55,9 +55,9 @@ fn rates(name: &'static str, broker: &Broker, options: &Options) -> Vec<Row<Work
             rows(broker, name, options.rounds, cases)
         }
         Err(why) => {
-            let mut row = Row::new(group.cases[0].0, Work::new());
-            row.remark = Some(why);
-            vec![row]
+            let mut rows = group.cases.map(|(title, _)| Row::new(title, Work::new()));
+            rows.iter_mut().for_each(|row| row.remark = Some(why.clone()));
+            rows.into()
         }
     }
 }

@@ -6,7 +6,7 @@ use super::run::{COUNTS, Section};
 use super::stage::SIZE;
 use crate::options::Options;
 use crate::outcome::Outcome;
-use crate::rounds::{Row, median};
+use crate::rounds::Row;
 use crate::table::{Table, grouped};
 
 type Value = fn(&Outcome) -> Option<f64>;
@@ -14,7 +14,7 @@ type Value = fn(&Outcome) -> Option<f64>;
 /// Of a rate: what a program calls it, and its value.
 const RATES: [(&str, Value); 3] = [
     ("rate_per_second", |it| Some(rate(it))),
-    ("busy_percent", |it| Some(100.0 * it.cpu / it.wall)),
+    ("busy_percent", busy),
     ("cpu_ns_per_message", |it| Some(it.cpu / it.ops)),
 ];
 
@@ -80,11 +80,14 @@ fn rates(rows: &[Row<Vec<String>>]) -> Table {
     table
 }
 
-/// A row's rate beside the first one's, round by round: the machine may be faster in one than in the
-/// next.
+/// A row's rate beside the first one's.
 pub fn of_ones(rows: &[Row<Vec<String>>], row: &Row<Vec<String>>) -> Option<f64> {
-    let ones = rows[0].outcomes.iter().map(rate);
-    median(row.outcomes.iter().zip(ones).map(|(it, one)| rate(it) / one))
+    row.beside(&rows[0], rate)
+}
+
+/// The share of the time that the client was computing, in percent.
+pub fn busy(outcome: &Outcome) -> Option<f64> {
+    Some(100.0 * outcome.cpu / outcome.wall)
 }
 
 fn rate(outcome: &Outcome) -> f64 {
