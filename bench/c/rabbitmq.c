@@ -1,14 +1,18 @@
 /* rabbitmq-c. Run as `PROGRAM WHO JOB MESSAGES SIZE WINDOW QUEUE URL`; the jobs are those of
- * bench/src/amqp/job.rs. */
+ * bench/src/amqp/job.rs. As `rabbitmq-c-frames` it takes deliveries frame by frame, without copies of
+ * them; as `rabbitmq-c-corked` it also has the kernel hold back what it sends until it would wait. */
 #include "bench.h" /* first: it says what the system's headers are to offer */
 
 #include <amqp.h>
 #include <amqp_tcp_socket.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 
 #define CHANNEL 1
 #define PAUSE_NS 1000000
 #define OK(reply) CHECK((reply).reply_type == AMQP_RESPONSE_NORMAL)
 
+static int by_frames, is_corked;
 static amqp_connection_state_t connection;
 static uint64_t messages, window;
 static amqp_bytes_t queue, body;
@@ -16,12 +20,18 @@ static amqp_bytes_t queue, body;
 static void open_channel(char *url) {
     struct amqp_connection_info at;
     CHECK(amqp_parse_url(url, &at) == AMQP_STATUS_OK);
-    connection = amqp_new_connection();
+    CHECK(connection = amqp_new_connection());
     amqp_socket_t *socket = amqp_tcp_socket_new(connection);
+    CHECK(socket);
     CHECK(!amqp_socket_open(socket, at.host, at.port));
     OK(amqp_login(connection, at.vhost, 0, 131072, 0, AMQP_SASL_METHOD_PLAIN, at.user, at.password));
     amqp_channel_open(connection, CHANNEL);
     OK(amqp_get_rpc_reply(connection));
+}
+
+static void hold_back(int on) {
+    if (!is_corked) return;
+    CHECK(!setsockopt(amqp_get_sockfd(connection), IPPROTO_TCP, TCP_CORK, &on, sizeof on));
 }
 
 static void declare(void) {
@@ -38,18 +48,50 @@ static void start_consumer(int no_ack) {
     OK(amqp_get_rpc_reply(connection));
 }
 
+static amqp_frame_t next_frame(uint8_t type) {
+    amqp_frame_t frame;
+    CHECK(!amqp_simple_wait_frame(connection, &frame));
+    CHECK(frame.frame_type == type);
+    return frame;
+}
+
+static void *next_method(amqp_method_number_t id) {
+    amqp_frame_t frame = next_frame(AMQP_FRAME_METHOD);
+    CHECK(frame.payload.method.id == id);
+    return frame.payload.method.decoded;
+}
+
+static uint64_t receive_frames(void) {
+    uint64_t tag = ((amqp_basic_deliver_t *)next_method(AMQP_BASIC_DELIVER_METHOD))->delivery_tag;
+    uint64_t left = next_frame(AMQP_FRAME_HEADER).payload.properties.body_size;
+    while (left) {
+        size_t part = next_frame(AMQP_FRAME_BODY).payload.body_fragment.len;
+        CHECK(part <= left);
+        left -= part;
+    }
+    return tag;
+}
+
 static uint64_t receive(void) {
-    amqp_envelope_t envelope;
     amqp_maybe_release_buffers(connection);
+    if (by_frames) return receive_frames();
+    amqp_envelope_t envelope;
     OK(amqp_consume_message(connection, &envelope, NULL, 0));
     uint64_t tag = envelope.delivery_tag;
     amqp_destroy_envelope(&envelope);
     return tag;
 }
 
+/* Whether nothing more can be taken without a look at the socket. */
+static int would_wait(void) {
+    return !amqp_frames_enqueued(connection) && !amqp_data_in_buffer(connection);
+}
+
 static void publish(void) {
     begin();
+    hold_back(1);
     for (uint64_t i = 0; i < messages; i++) send_message();
+    hold_back(0);
     declare();
     end(messages);
 }
@@ -58,12 +100,9 @@ static void publish(void) {
 static uint64_t confirmed(void) {
     static char *is_confirmed;
     static uint64_t all_below = 1, total;
-    if (!is_confirmed) is_confirmed = calloc(messages + 1, 1);
-    amqp_frame_t frame;
+    if (!is_confirmed) is_confirmed = zeroed(messages + 1, 1);
     amqp_maybe_release_buffers(connection);
-    CHECK(!amqp_simple_wait_frame(connection, &frame));
-    CHECK(frame.frame_type == AMQP_FRAME_METHOD && frame.payload.method.id == AMQP_BASIC_ACK_METHOD);
-    amqp_basic_ack_t *ack = frame.payload.method.decoded;
+    amqp_basic_ack_t *ack = next_method(AMQP_BASIC_ACK_METHOD);
     CHECK(ack->delivery_tag <= messages);
     uint64_t first = ack->multiple ? all_below : ack->delivery_tag;
     for (uint64_t tag = first; tag <= ack->delivery_tag; tag++) total += !is_confirmed[tag], is_confirmed[tag] = 1;
@@ -76,7 +115,10 @@ static void confirm(void) {
     OK(amqp_get_rpc_reply(connection));
     begin();
     for (uint64_t sent = 0, done = 0; done < messages; done = confirmed()) {
+        if (is_corked && !would_wait()) continue;
+        hold_back(1);
         for (; sent < messages && sent - done < window; sent++) send_message();
+        hold_back(0);
     }
     declare();
     end(messages);
@@ -90,9 +132,11 @@ static void consume(int ack) {
     begin();
     start_consumer(!ack);
     for (uint64_t i = 0; i < messages; i++) {
+        if (ack && would_wait()) hold_back(0), hold_back(1);
         uint64_t tag = receive();
         if (ack) CHECK(!amqp_basic_ack(connection, CHANNEL, tag, 0));
     }
+    hold_back(0);
     declare();
     end(messages);
 }
@@ -113,23 +157,39 @@ static void request(int pauses) {
     report_samples(&trips, "");
 }
 
+static void consume_only(void) { consume(0); }
+static void consume_and_ack(void) { consume(1); }
+static void request_at_once(void) { request(0); }
+static void request_after_pauses(void) { request(1); }
+
+/* With whether there is something to be gained by frames, and by a cork. */
+static const struct { const char *name; void (*run)(void); int by_frames, corked; } jobs[] = {
+    {"publish", publish, 0, 1},
+    {"confirm", confirm, 0, 1},
+    {"consume", consume_only, 1, 0},
+    {"consume_ack", consume_and_ack, 1, 1},
+    {"rpc", request_at_once, 0, 0},
+    {"latency_rpc", request_at_once, 0, 0},
+    {"latency_publish_deliver", request_after_pauses, 0, 0},
+};
+
 int main(int count, char **arguments) {
     CHECK(count == 8);
-    const char *job = arguments[2];
+    is_corked = !strcmp(arguments[1], "rabbitmq-c-corked");
+    by_frames = is_corked || !strcmp(arguments[1], "rabbitmq-c-frames");
     messages = strtoull(arguments[3], NULL, 10);
     body.len = strtoull(arguments[4], NULL, 10);
-    body.bytes = malloc(body.len + 1);
+    CHECK(body.bytes = malloc(body.len + 1));
     memset(body.bytes, 'x', body.len);
     window = strtoull(arguments[5], NULL, 10);
     queue = amqp_cstring_bytes(arguments[6]);
-    open_channel(arguments[7]);
-    if (!strcmp(job, "publish")) publish();
-    else if (!strcmp(job, "confirm")) confirm();
-    else if (!strcmp(job, "consume")) consume(0);
-    else if (!strcmp(job, "consume_ack")) consume(1);
-    else if (!strcmp(job, "rpc") || !strcmp(job, "latency_rpc")) request(0);
-    else if (!strcmp(job, "latency_publish_deliver")) request(1);
-    else return UNSUPPORTED;
-    printf("\n");
-    return 0;
+    for (size_t i = 0; i < sizeof jobs / sizeof *jobs; i++) {
+        if (strcmp(jobs[i].name, arguments[2])) continue;
+        if (is_corked ? !jobs[i].corked : by_frames && !jobs[i].by_frames) return UNSUPPORTED;
+        open_channel(arguments[7]);
+        jobs[i].run();
+        printf("\n");
+        return 0;
+    }
+    return UNSUPPORTED;
 }

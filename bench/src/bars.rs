@@ -5,6 +5,11 @@ pub fn tell(bench: &str, what: &str, judged: Option<(bool, String)>) {
     match judged {
         Some((true, how)) => println!("  PASS  {bench}: {what}: {how}"),
         Some((false, how)) => println!("  FAIL  {bench}: {what}: {how}"),
-        None => println!("  ----  {bench}: {what}: not measured, or too noisy to tell"),
+        None => leave_open(bench, what, "not measured, or too noisy to tell"),
     }
+}
+
+/// Prints why a bar cannot be judged.
+pub fn leave_open(bench: &str, what: &str, why: &str) {
+    println!("  ----  {bench}: {what}: {why}");
 }

@@ -24,7 +24,7 @@ pub fn plain(work: &Work) -> Result<Option<Outcome>> {
 /// A thousand futures at once.
 pub fn batched(work: &Work) -> Result<Option<Outcome>> {
     match work.job {
-        Job::Publish => run(work, true),
+        Job::Publish | Job::ConsumeAck => run(work, true),
         // There is nothing to batch.
         _ => Ok(None),
     }
@@ -43,6 +43,7 @@ fn run(work: &Work, batched: bool) -> Result<Option<Outcome>> {
             // It tells of confirms to a callback, and keeps no account of them.
             Job::Confirm => return Ok(None),
             Job::Consume => consume(&channel, work, false).await?,
+            Job::ConsumeAck if batched => consume_ack_batched(&channel, work).await?,
             Job::ConsumeAck => consume(&channel, work, true).await?,
             Job::Rpc | Job::LatencyRpc | Job::LatencyPublishDeliver => rpc(&channel, work).await?,
         };
@@ -78,12 +79,37 @@ async fn consume(channel: &Channel, work: &Work, ack: bool) -> Result<Outcome> {
     let mut messages = start_consumer(channel, work, ack).await?;
     for _ in 0..work.messages {
         let message = messages.recv().await.ok_or(ENDED)?;
-        if let (true, Some(deliver)) = (ack, message.deliver) {
-            channel.basic_ack(BasicAckArguments::new(deliver.delivery_tag(), false)).await?;
+        if ack {
+            acknowledge(channel, message).await?;
         }
     }
     declare(channel, work).await?;
     Ok(timing.end(work.messages))
+}
+
+/// All that have come by now are acknowledged at once.
+async fn consume_ack_batched(channel: &Channel, work: &Work) -> Result<Outcome> {
+    channel.basic_qos(BasicQosArguments::new(0, work.prefetch(), false)).await?;
+    let timing = Timing::begin();
+    let mut messages = start_consumer(channel, work, true).await?;
+    let (mut batch, mut left) = (Vec::new(), work.messages);
+    while left > 0 {
+        match messages.recv_many(&mut batch, work.prefetch().into()).await {
+            0 => return Err(ENDED.into()),
+            came => left -= came as u64,
+        }
+        let acks = batch.drain(..).map(|message| acknowledge(channel, message));
+        for acknowledged in join_all(acks).await {
+            acknowledged?;
+        }
+    }
+    declare(channel, work).await?;
+    Ok(timing.end(work.messages))
+}
+
+async fn acknowledge(channel: &Channel, message: ConsumerMessage) -> Result<()> {
+    let deliver = message.deliver.ok_or("a message that was not delivered")?;
+    Ok(channel.basic_ack(BasicAckArguments::new(deliver.delivery_tag(), false)).await?)
 }
 
 async fn rpc(channel: &Channel, work: &Work) -> Result<Outcome> {

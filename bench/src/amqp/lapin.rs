@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::time::Instant;
 
-use futures_lite::StreamExt;
 use futures_util::future::join_all;
+use futures_util::stream::StreamExt;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions,
     ConfirmSelectOptions, QueueDeclareOptions,
@@ -27,7 +27,7 @@ pub fn plain(work: &Work) -> Result<Option<Outcome>> {
 /// A thousand futures at once.
 pub fn batched(work: &Work) -> Result<Option<Outcome>> {
     match work.job {
-        Job::Publish | Job::Confirm => run(work, true),
+        Job::Publish | Job::Confirm | Job::ConsumeAck => run(work, true),
         // There is nothing to batch.
         _ => Ok(None),
     }
@@ -44,7 +44,8 @@ fn run(work: &Work, batched: bool) -> Result<Option<Outcome>> {
             (Job::Confirm, false) => confirm(&channel, work).await?,
             (Job::Confirm, true) => confirm_batched(&channel, work).await?,
             (Job::Consume, _) => consume(&channel, work).await?,
-            (Job::ConsumeAck, _) => consume_ack(&channel, work).await?,
+            (Job::ConsumeAck, false) => consume_ack(&channel, work).await?,
+            (Job::ConsumeAck, true) => consume_ack_batched(&channel, work).await?,
             (Job::Rpc | Job::LatencyRpc | Job::LatencyPublishDeliver, _) => {
                 rpc(&channel, work).await?
             }
@@ -132,6 +133,27 @@ async fn consume_ack(channel: &Channel, work: &Work) -> Result<Outcome> {
     for _ in 0..work.messages {
         let delivery = consumer.next().await.ok_or(ENDED)??;
         delivery.ack(BasicAckOptions::default()).await?;
+    }
+    declare(channel, work).await?;
+    Ok(timing.end(work.messages))
+}
+
+/// All that have come by now are acknowledged at once.
+async fn consume_ack_batched(channel: &Channel, work: &Work) -> Result<Outcome> {
+    channel.basic_qos(work.prefetch(), BasicQosOptions::default()).await?;
+    let timing = Timing::begin();
+    let consumer = start_consumer(channel, work, false).await?;
+    let mut batches = consumer.ready_chunks(usize::from(work.prefetch()));
+    let mut left = work.messages;
+    while left > 0 {
+        let batch = batches.next().await.ok_or(ENDED)?;
+        left -= batch.len() as u64;
+        let acks = batch
+            .into_iter()
+            .map(|delivery| async { delivery?.ack(BasicAckOptions::default()).await });
+        for acknowledged in join_all(acks).await {
+            acknowledged?;
+        }
     }
     declare(channel, work).await?;
     Ok(timing.end(work.messages))

@@ -20,6 +20,11 @@ const CHANNEL: u16 = 1;
 
 /// Written at once, and read at most.
 const CHUNK: usize = 256 * 1024;
+/// Written at once of large messages, which a smaller write holds up: it ends a little behind a segment
+/// of TCP's.
+const LARGE_CHUNK: usize = 1024 * 1024;
+/// Larger messages are large.
+const LARGE: usize = 8 * 1024;
 
 pub fn run(work: &Work) -> Result<Option<Outcome>> {
     let mut raw = Raw::open(work)?;
@@ -71,7 +76,8 @@ impl Raw {
 
     fn publish(&mut self, work: &Work) -> Result<Outcome> {
         let message = message(work)?;
-        let per_chunk = (CHUNK / message.len()).max(1);
+        let chunk = if message.len() > LARGE { LARGE_CHUNK } else { CHUNK };
+        let per_chunk = (chunk / message.len()).max(1);
         let chunk = message.repeat(per_chunk);
         let timing = Timing::begin();
         let mut left = work.messages as usize;

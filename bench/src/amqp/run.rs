@@ -2,10 +2,10 @@
 
 use super::job::Spec;
 use super::target::Target;
-use super::who::{self, Kind};
+use super::who::{self, Kind, RAW};
 use super::{Flags, Options};
 use crate::Result;
-use crate::child::{self, progress, raise_file_limit};
+use crate::child::{self, NOTHING, progress, raise_file_limit};
 use crate::outcome::Outcome;
 use crate::rounds::round;
 
@@ -123,7 +123,11 @@ impl Contender {
     fn measure(&self, who: &str, spec: &Spec, target: &Target) -> Result<Outcome, String> {
         let work = target.prepare(spec, self.messages).map_err(|error| error.to_string())?;
         let line = self.line.iter().cloned().chain([who.to_owned()]).chain(work);
-        child::measure(line.collect(), true)
+        let outcome = child::measure(line.collect(), true)?;
+        match outcome.ops == self.messages as f64 {
+            true => Ok(outcome),
+            false => Err(format!("did {} messages of {}", outcome.ops, self.messages)),
+        }
     }
 }
 
@@ -134,6 +138,11 @@ impl Row {
 
     pub fn rate(&self) -> Option<f64> {
         self.median(|outcome| Some(outcome.ops / outcome.wall * 1e9))
+    }
+
+    /// It is a way of a client that makes no difference to this bench, or one that cannot do it.
+    pub fn has_nothing(&self) -> bool {
+        self.remark.as_deref() == Some(NOTHING)
     }
 
     pub fn messages(&self) -> Option<f64> {
@@ -147,15 +156,29 @@ impl Run {
     }
 }
 
+/// Messages a second, published and consumed, that the limit reaches on a machine that does
+/// nothing else.
+pub const IDLE: [(&str, f64); 2] = [("publish", 15e6), ("consume", 12e6)];
+
 impl Section {
+    /// The limit's rate.
+    pub fn limit(&self) -> Option<f64> {
+        self.row(RAW)?.rate()
+    }
+
+    /// Whether the machine was busy with something else, as far as the limit tells.
+    pub fn is_busy(&self) -> bool {
+        let idle = IDLE.into_iter().find(|&(bench, _)| bench == self.spec.name);
+        idle.zip(self.limit()).is_some_and(|((_, idle), limit)| limit < idle)
+    }
+
     pub fn row(&self, who: &str) -> Option<&Row> {
         self.rows.iter().find(|row| row.who == who)
     }
 
-    /// The peer that costs the least CPU time, of those that `counts` is true of.
-    pub fn best_peer(&self, counts: impl Fn(&Row) -> bool) -> Option<(&Row, f64)> {
-        let is_peer = |row: &&Row| matches!(row.contender.kind, Kind::Plain | Kind::Best);
-        let peers = self.rows.iter().filter(is_peer).filter(|row| counts(row));
-        peers.filter_map(|row| Some((row, row.cpu_us()?))).min_by(|a, b| a.1.total_cmp(&b.1))
+    /// Of those that `counts` is true of, who costs the least CPU time, and how many microseconds.
+    pub fn cheapest(&self, counts: impl Fn(&str, Kind) -> bool) -> Option<(&Row, f64)> {
+        let rows = self.rows.iter().filter(|row| counts(row.who, row.contender.kind));
+        rows.filter_map(|row| Some((row, row.cpu_us()?))).min_by(|a, b| a.1.total_cmp(&b.1))
     }
 }

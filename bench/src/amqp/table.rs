@@ -1,14 +1,8 @@
 //! The figures, for people and for programs.
 
-use super::run::{Row, Run, Section};
-use super::who::RAW;
-use crate::child::NOTHING;
+use super::run::{IDLE, Run, Section};
 use crate::options::Options;
 use crate::table::{Table, grouped};
-
-/// Messages a second, published and consumed, that the limit reaches on a machine that does
-/// nothing else.
-const IDLE: [(&str, f64); 2] = [("publish", 15e6), ("consume", 12e6)];
 
 pub fn print(run: &Run, options: &Options) {
     if !run.is_real {
@@ -20,7 +14,7 @@ pub fn print(run: &Run, options: &Options) {
             true => latency(section),
             false => throughput(section),
         });
-        let nothing: Vec<_> = section.rows.iter().filter(|row| has_nothing(row)).collect();
+        let nothing: Vec<_> = section.rows.iter().filter(|row| row.has_nothing()).collect();
         if !nothing.is_empty() {
             let names: Vec<_> = nothing.iter().map(|row| row.who).collect();
             println!("Nothing of the kind: {}.\n", names.join(", "));
@@ -32,20 +26,12 @@ pub fn print(run: &Run, options: &Options) {
     }
 }
 
-/// A way of a client that makes no difference to this bench, or one that cannot do it.
-fn has_nothing(row: &Row) -> bool {
-    row.remark.as_deref() == Some(NOTHING)
-}
-
 /// Whether the machine was busy with something else.
 fn print_load(run: &Run) {
     for (bench, idle) in IDLE {
-        let Some(rate) =
-            run.section(bench).and_then(|section| section.row(RAW)).and_then(Row::rate)
-        else {
-            continue;
-        };
-        let verdict = if rate < idle { ": a busy machine" } else { "" };
+        let Some(section) = run.section(bench) else { continue };
+        let Some(rate) = section.limit() else { continue };
+        let verdict = if section.is_busy() { ": a busy machine" } else { "" };
         let (rate, idle) = (rate / 1e6, idle / 1e6);
         println!(
             "{bench}: the limit is {rate:.1} M a second (idle: at least {idle:.0} M){verdict}"
@@ -55,14 +41,14 @@ fn print_load(run: &Run) {
 }
 
 fn throughput(section: &Section) -> Table {
-    let best = section.best_peer(|_| true);
+    let best = section.cheapest(|_, kind| kind.is_peer());
     let ratio = match best {
         Some((peer, _)) => format!("CPU / {}", peer.who),
         None => "CPU / best peer".to_owned(),
     };
     let mut table = Table::new(["who", "per second", "CPU µs each", &ratio, "of limit"]);
-    let limit = section.row(RAW).and_then(Row::rate);
-    for row in section.rows.iter().filter(|row| !has_nothing(row)) {
+    let limit = section.limit();
+    for row in section.rows.iter().filter(|row| !row.has_nothing()) {
         let (Some(rate), Some(cpu)) = (row.rate(), row.cpu_us()) else {
             table.remark(row.who, row.remark());
             continue;
@@ -80,7 +66,7 @@ fn throughput(section: &Section) -> Table {
 
 fn latency(section: &Section) -> Table {
     let mut table = Table::new(["who", "p50 µs", "p99 µs", "CPU µs each"]);
-    for row in section.rows.iter().filter(|row| !has_nothing(row)) {
+    for row in section.rows.iter().filter(|row| !row.has_nothing()) {
         let delay = |key| row.median(|outcome| outcome.extra(key)).map(|ns| ns / 1e3);
         let (Some(p50), Some(p99), Some(cpu)) = (delay("p50"), delay("p99"), row.cpu_us()) else {
             table.remark(row.who, row.remark());

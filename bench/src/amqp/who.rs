@@ -8,7 +8,6 @@ use super::{amiquip, amqprs, haypile, lapin, raw};
 use crate::Result;
 use crate::hosts::Select;
 use crate::outcome::Outcome;
-#[cfg(feature = "rabbitmq-c")]
 use crate::package::Package;
 
 /// Does the work; `None` if the client has nothing of the kind.
@@ -31,12 +30,13 @@ pub enum Kind {
     Plain,
     /// A peer in the way that is best for it.
     Best,
+    /// A peer helped from beneath, by what is no way of the library's own.
+    Beneath,
 }
 
 #[derive(Clone, Copy)]
 enum Program {
     Own(Client),
-    #[cfg(feature = "rabbitmq-c")]
     C(&'static Package),
     Python,
 }
@@ -50,9 +50,9 @@ const fn own(name: &'static str, kind: Kind, client: Client) -> Who {
 
 pub const RAW: &str = "raw";
 pub const HAYPILE: &str = "haypile";
+pub const LAPIN: &str = "lapin";
 pub const RABBITMQ_C: &str = "rabbitmq-c";
 
-#[cfg(feature = "rabbitmq-c")]
 static PACKAGE: Package = Package {
     name: RABBITMQ_C,
     source: "rabbitmq.c",
@@ -66,14 +66,16 @@ static PACKAGE: Package = Package {
 const ALL: &[Who] = &[
     own(RAW, Limit, raw::run),
     own(HAYPILE, Haypile, haypile::run_on::<Select>),
-    own("lapin", Plain, lapin::plain),
+    own(LAPIN, Plain, lapin::plain),
     own("lapin-batched", Best, lapin::batched),
     own("amqprs", Plain, amqprs::plain),
     own("amqprs-batched", Best, amqprs::batched),
     own("amiquip", Plain, amiquip::plain),
     own("amiquip-nodelay", Best, amiquip::nodelay),
-    #[cfg(feature = "rabbitmq-c")]
+    own("amiquip-buffered", Best, amiquip::buffered),
     Who { name: RABBITMQ_C, kind: Plain, program: C(&PACKAGE) },
+    Who { name: "rabbitmq-c-frames", kind: Best, program: C(&PACKAGE) },
+    Who { name: "rabbitmq-c-corked", kind: Beneath, program: C(&PACKAGE) },
 ];
 
 const PIKA: &[Who] = &[
@@ -99,12 +101,22 @@ pub fn own_line() -> Result<Vec<String>> {
     Ok(vec![std::env::current_exe()?.display().to_string(), "amqp-child".to_owned()])
 }
 
+impl Kind {
+    /// Is compared to, by itself.
+    pub fn is_peer(self) -> bool {
+        matches!(self, Plain | Best)
+    }
+}
+
 impl Who {
     /// The program and its first arguments. The error is for people.
     pub fn line(&self) -> Result<Vec<String>, String> {
         match self.program {
             Own(_) => own_line().map_err(|error| error.to_string()),
-            #[cfg(feature = "rabbitmq-c")]
+            C(package) if !cfg!(feature = "rabbitmq-c") => {
+                let name = package.name;
+                Err(format!("{}: not in this program (cargo run --features {name})", self.name))
+            }
             C(package) => Ok(vec![package.build()?.display().to_string()]),
             Python => {
                 let import = Command::new("python3").args(["-c", "import pika"]).output();
