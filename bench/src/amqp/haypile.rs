@@ -222,8 +222,9 @@ impl Bench {
     }
 
     fn end(&self, outcome: Result<Outcome, Error>) {
-        // Only the first counts.
-        let _ = self.outcome.set(outcome);
-        (self.stop)();
+        // The first is what counts.
+        if self.outcome.set(outcome).is_ok() {
+            (self.stop)();
+        }
     }
 }
