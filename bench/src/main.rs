@@ -33,7 +33,7 @@ rates of their connections. With the features libuv, libevent, glib those too, o
 
 amqp measures AMQP clients so, against a stand-in broker that is written for speed: haypile, lapin,
 amqprs, amiquip, with the feature rabbitmq-c also that, and bytes that were encoded before as the
-limit.
+limit. It ends with 1 when one of them has failed; scale likewise.
 
   --pika           pika too (pip install pika)
   --sizes          bodies from nothing to 16 MiB, instead of the usual benches

@@ -1,5 +1,6 @@
 //! Who is measured, and what has come of it.
 
+use crate::child::NOTHING;
 use crate::outcome::Outcome;
 
 pub struct Row<T> {
@@ -26,6 +27,15 @@ impl<T> Row<T> {
     pub fn beside<U>(&self, other: &Row<U>, of: impl Fn(&Outcome) -> f64) -> Option<f64> {
         let rounds = self.outcomes.iter().zip(&other.outcomes);
         median(rounds.map(|(one, other)| of(one) / of(other)))
+    }
+
+    /// It cannot do this bench, or would do it as another row does.
+    pub fn has_nothing(&self) -> bool {
+        self.remark.as_deref() == Some(NOTHING)
+    }
+
+    pub fn has_failed(&self) -> bool {
+        self.remark.is_some() && !self.has_nothing()
     }
 
     pub fn remark(&self) -> &str {
@@ -100,8 +110,8 @@ mod tests {
             });
         }
         let [well, ill] = &rows;
-        assert_eq!((well.outcomes.len(), well.remark()), (3, "-"));
-        assert_eq!((ill.outcomes.len(), ill.remark()), (0, "failed"));
+        assert_eq!((well.outcomes.len(), well.remark(), well.has_failed()), (3, "-", false));
+        assert_eq!((ill.outcomes.len(), ill.remark(), ill.has_failed()), (0, "failed", true));
         assert_eq!(ill.median(|outcome| Some(outcome.wall)), None);
     }
 }

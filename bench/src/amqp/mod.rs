@@ -55,7 +55,7 @@ pub fn main(mut arguments: pico_args::Arguments) -> Result<ExitCode> {
         bars::print(&run);
     }
     options.write_csv(|| table::csv(&run))?;
-    Ok(ExitCode::SUCCESS)
+    Ok(ExitCode::from(u8::from(run.has_failed())))
 }
 
 /// `bench amqp-broker`: the stand-in broker.

@@ -5,7 +5,7 @@ use super::target::Target;
 use super::who::{self, Kind, RAW};
 use super::{Flags, Options};
 use crate::Result;
-use crate::child::{self, NOTHING, progress, raise_file_limit};
+use crate::child::{self, progress, raise_file_limit};
 use crate::outcome::Outcome;
 use crate::rounds::round;
 
@@ -140,17 +140,17 @@ impl Row {
         self.median(|outcome| Some(outcome.ops / outcome.wall * 1e9))
     }
 
-    /// It is a way of a client that makes no difference to this bench, or one that cannot do it.
-    pub fn has_nothing(&self) -> bool {
-        self.remark.as_deref() == Some(NOTHING)
-    }
-
     pub fn messages(&self) -> Option<f64> {
         self.median(|outcome| Some(outcome.ops))
     }
 }
 
 impl Run {
+    /// Whether somebody could not do what it has.
+    pub fn has_failed(&self) -> bool {
+        self.sections.iter().flat_map(|section| &section.rows).any(Row::has_failed)
+    }
+
     pub fn section(&self, name: &str) -> Option<&Section> {
         self.sections.iter().find(|section| section.spec.name == name)
     }

@@ -16,6 +16,7 @@ use std::process::ExitCode;
 
 use crate::Result;
 use crate::options::{Options, nothing_more};
+use crate::rounds::Row;
 
 pub fn main(mut arguments: pico_args::Arguments) -> Result<ExitCode> {
     let options = Options::take(&mut arguments, 7, 1)?;
@@ -28,7 +29,8 @@ pub fn main(mut arguments: pico_args::Arguments) -> Result<ExitCode> {
         bars::print(&sections);
     }
     options.write_csv(|| table::csv(&sections))?;
-    Ok(ExitCode::SUCCESS)
+    let has_failed = sections.iter().flat_map(run::Section::rows).any(Row::has_failed);
+    Ok(ExitCode::from(u8::from(has_failed)))
 }
 
 /// `bench scale-child PORT WHAT ARGUMENTS`: one measurement, as one line of `key=value`.

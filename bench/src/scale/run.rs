@@ -28,6 +28,14 @@ pub enum Section {
     Memory(Vec<Row<Work>>),
 }
 
+impl Section {
+    pub fn rows(&self) -> &[Row<Work>] {
+        match self {
+            Self::Rates { rows, .. } | Self::Connections(rows) | Self::Memory(rows) => rows,
+        }
+    }
+}
+
 pub fn run(options: &Options) -> Result<Vec<Section>> {
     raise_file_limit()?;
     let all: Vec<_> = groups().into_iter().map(|group| group.name).collect();
