@@ -128,6 +128,7 @@ pub use protocol::{BasicProperties, FieldTable, FieldValue, ShortStr, basic, exc
 #[cfg(feature = "tls")]
 pub use rustls;
 
-#[cfg(doctest)]
+/// With the features of its test command, which its programs take.
+#[cfg(all(doctest, feature = "futures", feature = "tokio"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -46,11 +46,39 @@
 //! - **Wakers** are called from the loop, with nothing borrowed, and may do anything. The panic of one
 //!   is caught, and logged.
 //!
-//! # On `IOLoop`
+//! # On a loop without an executor
 //!
-//! The crate's own loop is no executor, but any that can be run step by step shares its thread: it runs
-//! what a turn has woken. What another thread wakes waits for the next turn, unless that thread has one
-//! begin, by a post to [`IOLoop::remote`](crate::IOLoop::remote).
+//! libuv, libev, libevent and [`IOLoop`](crate::IOLoop) have none. A task needs no more of them than
+//! callbacks: a wake, from whichever thread, posts one that polls it. With the crate async-task:
+//!
+//! ```
+//! use async_task::Runnable;
+//! use haypile::{IOLoop, Services};
+//!
+//! fn spawn(services: &Services, task: impl Future<Output = ()> + 'static) {
+//!     let remote = services.remote();
+//!     let post = move |woken: Runnable| {
+//!         // Refused by a loop that has gone, it is dropped, and the task with it.
+//!         let _ = remote.add_callback(|| _ = woken.run());
+//!     };
+//!     let (first, task) = async_task::spawn_local(task, post);
+//!     first.schedule();
+//!     task.detach();
+//! }
+//!
+//! let ioloop = IOLoop::new()?;
+//! let handle = ioloop.handle();
+//! spawn(ioloop.services(), async move { handle.stop() });
+//! ioloop.start()?;
+//! # Ok::<(), haypile::Error>(())
+//! ```
+//!
+//! Such a task is dropped on its own thread or not at all: no other thread may wake it once its loop has
+//! gone.
+//!
+//! `IOLoop` shares its thread, too, with any executor that can be run step by step: it runs what a turn
+//! has woken. What another thread wakes waits for the next turn, unless that thread has one begin, by a
+//! post to [`IOLoop::remote`](crate::IOLoop::remote).
 //!
 //! ```no_run
 //! use async_executor::LocalExecutor;

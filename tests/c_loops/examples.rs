@@ -15,6 +15,7 @@ fn command(example: &str) -> Command {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["run", "--quiet", "--example", example]);
     for (feature, is_on) in [
+        ("futures", cfg!(feature = "futures")),
         ("glib", cfg!(feature = "glib")),
         ("libev", cfg!(feature = "libev")),
         ("libevent", cfg!(feature = "libevent")),

@@ -3,6 +3,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use calloop::EventLoop;
+use calloop::futures::executor;
 use haypile::{
     BaseConnection, CalloopConnection, CalloopServices, ConnectionCallbacks, ConnectionWorkflow,
     Result, Services,
@@ -50,6 +51,13 @@ impl super::Host for Calloop {
         callbacks: ConnectionCallbacks,
     ) -> Box<dyn BaseConnection> {
         Box::new(CalloopConnection::with_services(workflow, callbacks, &self.services))
+    }
+
+    fn spawner(&self) -> Rc<dyn Fn(super::Task)> {
+        let (executor, scheduler) = executor().expect("an executor");
+        let handle = self.event_loop.borrow().handle();
+        handle.insert_source(executor, |(), (), ()| ()).expect("it is inserted");
+        Rc::new(move |task| scheduler.schedule(task).expect("the loop is there"))
     }
 
     const UNWINDS: bool = false;

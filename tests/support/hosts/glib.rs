@@ -104,6 +104,12 @@ impl super::Host for Glib {
         Box::new(GlibConnection::with_services(workflow, callbacks, &self.services))
     }
 
+    fn spawner(&self) -> Rc<dyn Fn(super::Task)> {
+        let context = self.context.0;
+        // SAFETY: called while the context is there, by this thread.
+        Rc::new(move |task| unsafe { super::glib_tasks::spawn(context, task) })
+    }
+
     const UNWINDS: bool = false;
 }
 

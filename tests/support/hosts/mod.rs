@@ -6,6 +6,8 @@ mod async_io;
 mod calloop;
 #[cfg(feature = "glib")]
 pub mod glib;
+#[cfg(feature = "glib")]
+mod glib_tasks;
 #[cfg(feature = "libev")]
 pub mod libev;
 #[cfg(feature = "libevent")]
@@ -17,8 +19,12 @@ mod select;
 #[cfg(feature = "tokio")]
 mod tokio;
 
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
 use std::time::Duration;
 
+use async_task::Runnable;
 use haypile::{BaseConnection, ConnectionCallbacks, ConnectionWorkflow};
 
 #[cfg(feature = "async-io")]
@@ -42,6 +48,9 @@ pub use tokio::Tokio;
 /// No scenario takes longer, on a busy machine either.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// What an executor runs.
+pub type Task = Pin<Box<dyn Future<Output = ()>>>;
+
 /// A loop to run scenarios on. One that nobody stops panics in the end.
 pub trait Host: ConformanceHost + Sized {
     /// For names on the broker that no other loop's test has.
@@ -59,6 +68,22 @@ pub trait Host: ConformanceHost + Sized {
     /// Runs the loop until it is stopped.
     fn run(&self) {
         self.run_until_stopped().expect("an error that no callback took");
+    }
+
+    /// What has the loop run a task, by the loop's own executor. On one that has none, a task is polled
+    /// by callbacks: a wake posts one.
+    fn spawner(&self) -> Rc<dyn Fn(Task)> {
+        let remote = self.services().remote();
+        Rc::new(move |task| {
+            let remote = remote.clone();
+            let post = move |woken: Runnable| {
+                // Refused by a loop that has gone, it is dropped, and the task with it.
+                let _ = remote.add_callback(|| _ = woken.run());
+            };
+            let (first, task) = async_task::spawn_local(task, post);
+            first.schedule();
+            task.detach();
+        })
     }
 
     /// Whether a panic of a callback comes out of `run`.

@@ -10,7 +10,7 @@ use tokio::task::LocalSet;
 
 pub struct Tokio {
     services: Services,
-    tasks: LocalSet,
+    tasks: Rc<LocalSet>,
     runtime: Runtime,
     stop: Rc<Notify>,
 }
@@ -37,7 +37,7 @@ impl super::Host for Tokio {
 
     fn new() -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let tasks = LocalSet::new();
+        let tasks = Rc::new(LocalSet::new());
         let services = {
             let _runtime = runtime.enter();
             let _tasks = tasks.enter();
@@ -52,6 +52,11 @@ impl super::Host for Tokio {
         callbacks: ConnectionCallbacks,
     ) -> Box<dyn BaseConnection> {
         Box::new(TokioConnection::with_services(workflow, callbacks, &self.services))
+    }
+
+    fn spawner(&self) -> Rc<dyn Fn(super::Task)> {
+        let tasks = Rc::downgrade(&self.tasks);
+        Rc::new(move |task| drop(tasks.upgrade().expect("it is there").spawn_local(task)))
     }
 
     const UNWINDS: bool = false;
