@@ -1,5 +1,5 @@
 /* libev. Its watchers are structs of the caller's, stopped and started again. */
-#include "bench.h"
+#include "loop.h"
 #include <ev.h>
 
 static struct ev_loop *loop;
@@ -62,6 +62,8 @@ static void insert_fire(uint64_t n, uint64_t ops) {
     }
     end(ops);
 }
+/* It makes none anew. */
+static void rearm_fire(uint64_t n, uint64_t ops) { insert_fire(n, ops); }
 
 /* Without ev_now_update the timer would count from the start of the turn, and be early. */
 static void arm(ev_timer *timer) {
@@ -87,10 +89,6 @@ static void lateness(uint64_t n, uint64_t ops) {
     end(ops);
     report_samples(&timer_samples, "");
 }
-static void set_fire(uint64_t n, uint64_t ops) {
-    timer_ns = SHORT_NS, work_ns = 0;
-    lateness(n, ops);
-}
 
 static void on_hop(EV_P_ ev_io *io, int revents) {
     (void)loop, (void)revents;
@@ -105,8 +103,6 @@ static void ping_pong(int socket, uint64_t ops) {
     run();
     end(ops);
 }
-static void ping_socket(uint64_t n, uint64_t ops) { (void)n, ping_pong(1, ops); }
-static void ping_eventfd(uint64_t n, uint64_t ops) { (void)n, ping_pong(0, ops); }
 
 static void on_active(EV_P_ ev_io *io, int revents) {
     (void)loop, (void)revents;
@@ -234,16 +230,8 @@ static void starve(int by_fd, uint64_t ms) {
     run();
     report_starvation(left);
 }
-static void starve_fd(uint64_t n, uint64_t ops) { (void)n, starve(1, ops); }
-static void starve_callback(uint64_t n, uint64_t ops) { (void)n, starve(0, ops); }
 
-static const struct bench benches[] = {
-    {"cancel_insert", cancel_insert}, {"reset", reset}, {"insert_fire", insert_fire}, {"rearm_fire", insert_fire},
-    {"lateness", lateness}, {"set_fire", set_fire}, {"ping_socket", ping_socket}, {"ping_eventfd", ping_eventfd},
-    {"one_of_many", one_of_many}, {"flip", flip}, {"toggle", toggle}, {"wake_flood", wake_flood},
-    {"wake_idle", wake_idle}, {"wake_step", wake_step}, {"idle_turn", idle_turn}, {"chain", chain},
-    {"starve_fd", starve_fd}, {"starve_callback", starve_callback}, {NULL, NULL},
-};
+static const struct bench benches[] = {BENCHES};
 int main(int argc, char **argv) {
     loop = ev_default_loop(EVBACKEND_EPOLL);
     CHECK(loop);

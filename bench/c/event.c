@@ -1,5 +1,5 @@
 /* libevent, as it comes: with locks for its threads, and its coarse clock. */
-#include "bench.h"
+#include "loop.h"
 #include <event2/event.h>
 #include <event2/event_struct.h>
 #include <event2/thread.h>
@@ -67,6 +67,8 @@ static void insert_fire(uint64_t n, uint64_t ops) {
     }
     end(ops);
 }
+/* It makes none anew. */
+static void rearm_fire(uint64_t n, uint64_t ops) { insert_fire(n, ops); }
 
 static void arm(struct event *timer) {
     struct timeval delay = {0, timer_ns / 1000};
@@ -90,10 +92,6 @@ static void lateness(uint64_t n, uint64_t ops) {
     end(ops);
     report_samples(&timer_samples, "");
 }
-static void set_fire(uint64_t n, uint64_t ops) {
-    timer_ns = SHORT_NS, work_ns = 0;
-    lateness(n, ops);
-}
 
 static void on_hop(evutil_socket_t fd, short what, void *data) {
     (void)fd, (void)what;
@@ -108,8 +106,6 @@ static void ping_pong(int socket, uint64_t ops) {
     run();
     end(ops);
 }
-static void ping_socket(uint64_t n, uint64_t ops) { (void)n, ping_pong(1, ops); }
-static void ping_eventfd(uint64_t n, uint64_t ops) { (void)n, ping_pong(0, ops); }
 
 static void on_active(evutil_socket_t fd, short what, void *data) {
     (void)what, (void)data;
@@ -236,16 +232,8 @@ static void starve(int by_fd, uint64_t ms) {
     run();
     report_starvation(left);
 }
-static void starve_fd(uint64_t n, uint64_t ops) { (void)n, starve(1, ops); }
-static void starve_callback(uint64_t n, uint64_t ops) { (void)n, starve(0, ops); }
 
-static const struct bench benches[] = {
-    {"cancel_insert", cancel_insert}, {"reset", reset}, {"insert_fire", insert_fire}, {"rearm_fire", insert_fire},
-    {"lateness", lateness}, {"set_fire", set_fire}, {"ping_socket", ping_socket}, {"ping_eventfd", ping_eventfd},
-    {"one_of_many", one_of_many}, {"flip", flip}, {"toggle", toggle}, {"wake_flood", wake_flood},
-    {"wake_idle", wake_idle}, {"wake_step", wake_step}, {"idle_turn", idle_turn}, {"chain", chain},
-    {"starve_fd", starve_fd}, {"starve_callback", starve_callback}, {NULL, NULL},
-};
+static const struct bench benches[] = {BENCHES};
 int main(int argc, char **argv) {
     CHECK(!evthread_use_pthreads());
     base = event_base_new();

@@ -1,6 +1,6 @@
 /* GLib. Descriptors are sources of our own that may recurse: otherwise each dispatch takes the
  * descriptor out and puts it back, at twice the system calls. */
-#include "bench.h"
+#include "loop.h"
 #include <glib.h>
 
 static GMainContext *context;
@@ -113,10 +113,6 @@ static void lateness(uint64_t n, uint64_t ops) {
     end(ops);
     report_samples(&timer_samples, "");
 }
-static void set_fire(uint64_t n, uint64_t ops) {
-    timer_ns = SHORT_NS, work_ns = 0;
-    lateness(n, ops);
-}
 
 static void on_hop(struct watch *watch, GIOCondition ready) {
     (void)ready;
@@ -131,8 +127,6 @@ static void ping_pong(int socket, uint64_t ops) {
     run();
     end(ops);
 }
-static void ping_socket(uint64_t n, uint64_t ops) { (void)n, ping_pong(1, ops); }
-static void ping_eventfd(uint64_t n, uint64_t ops) { (void)n, ping_pong(0, ops); }
 
 static void on_active(struct watch *watch, GIOCondition ready) {
     (void)ready;
@@ -268,16 +262,8 @@ static void starve(int by_fd, uint64_t ms) {
     run();
     report_starvation(left);
 }
-static void starve_fd(uint64_t n, uint64_t ops) { (void)n, starve(1, ops); }
-static void starve_callback(uint64_t n, uint64_t ops) { (void)n, starve(0, ops); }
 
-static const struct bench benches[] = {
-    {"cancel_insert", cancel_insert}, {"reset", reset}, {"insert_fire", insert_fire}, {"rearm_fire", rearm_fire},
-    {"lateness", lateness}, {"set_fire", set_fire}, {"ping_socket", ping_socket}, {"ping_eventfd", ping_eventfd},
-    {"one_of_many", one_of_many}, {"flip", flip}, {"toggle", toggle}, {"wake_flood", wake_flood},
-    {"wake_idle", wake_idle}, {"wake_step", wake_step}, {"idle_turn", idle_turn}, {"chain", chain},
-    {"starve_fd", starve_fd}, {"starve_callback", starve_callback}, {NULL, NULL},
-};
+static const struct bench benches[] = {BENCHES};
 int main(int argc, char **argv) {
     context = g_main_context_default();
     loop = g_main_loop_new(context, FALSE);

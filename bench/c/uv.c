@@ -1,5 +1,5 @@
 /* libuv. Its watchers are made once and started again: that is how it is meant to be used. */
-#include "bench.h"
+#include "loop.h"
 #include <uv.h>
 
 static uv_loop_t *loop;
@@ -54,6 +54,8 @@ static void insert_fire(uint64_t n, uint64_t ops) {
     }
     end(ops);
 }
+/* It makes none anew. */
+static void rearm_fire(uint64_t n, uint64_t ops) { insert_fire(n, ops); }
 
 /* Without uv_update_time the timer would count from the start of the turn, and be early. */
 static void arm(uv_timer_t *timer, uv_timer_cb cb) {
@@ -77,10 +79,6 @@ static void lateness(uint64_t n, uint64_t ops) {
     end(ops);
     report_samples(&timer_samples, "");
 }
-static void set_fire(uint64_t n, uint64_t ops) {
-    timer_ns = SHORT_NS, work_ns = 0;
-    lateness(n, ops);
-}
 
 static void on_hop(uv_poll_t *poll, int status, int events) {
     (void)status, (void)events;
@@ -95,8 +93,6 @@ static void ping_pong(int socket, uint64_t ops) {
     run();
     end(ops);
 }
-static void ping_socket(uint64_t n, uint64_t ops) { (void)n, ping_pong(1, ops); }
-static void ping_eventfd(uint64_t n, uint64_t ops) { (void)n, ping_pong(0, ops); }
 
 static void on_active(uv_poll_t *poll, int status, int events) {
     int fd = (int)(intptr_t)poll->data;
@@ -227,16 +223,8 @@ static void starve(int by_fd, uint64_t ms) {
     run();
     report_starvation(left);
 }
-static void starve_fd(uint64_t n, uint64_t ops) { (void)n, starve(1, ops); }
-static void starve_callback(uint64_t n, uint64_t ops) { (void)n, starve(0, ops); }
 
-static const struct bench benches[] = {
-    {"cancel_insert", cancel_insert}, {"reset", reset}, {"insert_fire", insert_fire}, {"rearm_fire", insert_fire},
-    {"lateness", lateness}, {"set_fire", set_fire}, {"ping_socket", ping_socket}, {"ping_eventfd", ping_eventfd},
-    {"one_of_many", one_of_many}, {"flip", flip}, {"toggle", toggle}, {"wake_flood", wake_flood},
-    {"wake_idle", wake_idle}, {"wake_step", wake_step}, {"idle_turn", idle_turn}, {"chain", chain},
-    {"starve_fd", starve_fd}, {"starve_callback", starve_callback}, {NULL, NULL},
-};
+static const struct bench benches[] = {BENCHES};
 int main(int argc, char **argv) {
     loop = uv_default_loop();
     return bench_main(argc, argv, benches);

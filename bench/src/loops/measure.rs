@@ -1,5 +1,5 @@
 //! What the Rust loops share: random numbers, descriptors, sender threads.
-//! `bench/c/bench.h` is the same for the C programs.
+//! `bench/c/loop.h` is the same for the C programs.
 
 use std::cell::{Cell, RefCell};
 use std::os::fd::OwnedFd;
