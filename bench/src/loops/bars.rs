@@ -107,13 +107,7 @@ impl Bars<'_> {
                 let one = floor.outcomes.get(round).map(wall_per_op)?;
                 Some((one, again.outcomes.get(round).map(wall_per_op)?))
             };
-            let mut apart: Vec<_> = (0..floor.outcomes.len())
-                .filter_map(pair)
-                .map(|(one, other)| (one / other).max(other / one))
-                .collect();
-            apart.sort_by(f64::total_cmp);
-            // Nine rounds of ten are no further apart.
-            let limit = *apart.get((apart.len() * 9).div_ceil(10).checked_sub(1)?)?;
+            let limit = spread((0..floor.outcomes.len()).filter_map(pair))?;
             if limit > USELESS {
                 return None;
             }
@@ -145,7 +139,28 @@ impl Bars<'_> {
     }
 }
 
+/// How many times as large one of two is as the other, at the most in nine pairs of ten.
+fn spread(pairs: impl Iterator<Item = (f64, f64)>) -> Option<f64> {
+    let mut apart: Vec<_> = pairs.map(|(one, other)| (one / other).max(other / one)).collect();
+    apart.sort_by(f64::total_cmp);
+    apart.get((apart.len() * 9).div_ceil(10).checked_sub(1)?).copied()
+}
+
 fn paired(row: &Row, base: impl Fn(usize) -> Option<f64>) -> Option<f64> {
     let rounds = row.outcomes.iter().enumerate();
     median(rounds.filter_map(|(round, outcome)| Some(wall_per_op(outcome) / base(round)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_spread_is_that_of_nine_pairs_of_ten() {
+        let pairs = (1..=10).map(|n| (f64::from(n), 1.0));
+        assert_eq!(spread(pairs), Some(9.0));
+        // The larger may be the one or the other.
+        assert_eq!(spread([(1.0, 4.0), (2.0, 1.0)].into_iter()), Some(4.0));
+        assert_eq!(spread([].into_iter()), None);
+    }
 }
