@@ -60,7 +60,7 @@
 //!   connection, or with a [timeout](Channel::set_request_timeout).
 //! - **Publishes resolve exactly once**, in confirm mode: see [`Channel::confirm_delivery`].
 //! - **Output leaves by the end of the turn**, all that was made in it by one write; when much
-//!   waits, at once: 64 KiB of frames, or 512 KiB with the bodies that are not copied.
+//!   waits, at once: 60 KiB of frames, or 512 KiB with the bodies that are not copied.
 //! - **Memory is bounded in bytes** both ways: [water marks](ConnectionParameters::set_water_marks)
 //!   outward, [`max_message_size`](ConnectionParameters::set_max_message_size) inward. What never left
 //!   is [counted](Connection::undelivered) when a connection ends.

@@ -51,7 +51,7 @@ impl ConnectionParameters {
     /// than it gets answers and deliveries; one that makes them without end is not bounded by this.
     ///
     /// `usize::MAX` as the high mark is no bound. Output is written at the end of the loop's turn, or
-    /// at once where 64 KiB of encoded frames wait, or 512 KiB with the bodies that go by reference: a
+    /// at once where 60 KiB of encoded frames wait, or 512 KiB with the bodies that go by reference: a
     /// high mark below that refuses within a turn what the socket might have taken.
     ///
     /// # Errors

@@ -225,7 +225,7 @@ fn a_thousand_publishes_fill_records<H: Host>() {
     let (writes, bytes) = (writes_after - writes_before, bytes_after - bytes_before);
     println!("{MESSAGES} publishes of 100 bytes: {bytes} bytes in {writes} writes: {lengths:?}");
     assert!(lengths.iter().all(|(kind, _)| *kind == APPLICATION_DATA));
-    // A write for each 64 KiB and one for the rest; in each, but for its last, full records.
+    // A write for each 60 KiB and one for the rest; in each, but for its last, full records.
     assert!((1..=4).contains(&writes), "{writes} writes");
     let least = (bytes as usize).div_ceil(16 * 1024 + 22);
     assert!(lengths.len() <= least + writes as usize, "{} for {bytes} bytes", lengths.len());
