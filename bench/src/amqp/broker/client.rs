@@ -17,7 +17,7 @@ use crate::Result;
 const FRAME_MAX: u32 = 131_072;
 
 /// No more deliveries are made while so much waits to be sent.
-const ENOUGH: usize = 256 * 1024;
+const ENOUGH: usize = 60 * 1024;
 
 /// So often large messages may leave before another client's turn.
 const LARGE_AT_ONCE: usize = 4;
