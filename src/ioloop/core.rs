@@ -226,6 +226,11 @@ impl LoopCore {
         self.changed.set(self.timers.borrow().has_due());
     }
 
+    /// Ends the waits of the turn under way.
+    pub(super) fn set_changed(&self) {
+        self.changed.set(true);
+    }
+
     /// Whether a wait would have to be another one than before.
     #[inline]
     pub(super) fn is_changed(&self) -> bool {

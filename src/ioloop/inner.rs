@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::core::LoopCore;
 use super::fds::Fds;
 use super::panics::Panics;
-use super::pollers::{AnyPoller, Event, PollerKind, Token, Wait, ready, token};
+use super::pollers::{AnyPoller, EVENTS, Event, PollerKind, Token, Wait, has_failed, ready, token};
 use crate::error::{Error, LoopError, Result};
 use crate::io_services::{FdHandler, FdKey, Interest, IoServices, Ready, after};
 
@@ -41,7 +41,7 @@ impl Inner {
             kind,
             poller,
             fds: RefCell::default(),
-            events: RefCell::default(),
+            events: RefCell::new(Vec::with_capacity(EVENTS)),
             running: Cell::new(false),
             stop: Arc::default(),
             error: Cell::new(None),
@@ -119,6 +119,7 @@ impl Inner {
 
     pub(super) fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
+        self.core.set_changed();
     }
 
     pub(super) fn stop_flag(&self) -> Arc<AtomicBool> {
@@ -138,16 +139,16 @@ impl Inner {
             (Wait::Forever, Some(next)) => Wait::Until(next),
         };
         let mut events = self.events.borrow_mut();
+        let mut due = self.poller.wait(wait, &mut events)?;
         loop {
-            events.clear();
-            let due = self.poller.wait(wait, &mut events)?;
             for event in &*events {
                 self.dispatch(event);
             }
-            let stopped = self.stop.load(Ordering::Relaxed);
-            if due || stopped || waits == Waits::Once || core.is_changed() {
+            if due || waits == Waits::Once || core.is_changed() {
                 break;
             }
+            // The poller has seen to a deadline that has not come.
+            due = self.poller.wait(Wait::Forever, &mut events)?;
         }
         drop(events);
         core.run_posted();
@@ -161,8 +162,7 @@ impl Inner {
             Some(entry) => (Rc::clone(&entry.handler), entry.interest),
             None => return,
         };
-        let told = ready(event);
-        let ready = if told.contains(Ready::ERROR) { failed(interest) } else { told & interest };
+        let ready = if has_failed(event) { failed(interest) } else { ready(event) & interest };
         if !ready.is_empty() {
             handler.on_ready(ready);
         }

@@ -57,22 +57,21 @@ pub(in crate::ioloop) fn ready(event: &Event) -> Ready {
     if flags.contains(EventFlags::OUT) {
         ready |= Ready::WRITE;
     }
-    if flags.intersects(EventFlags::ERR | EventFlags::HUP) {
-        ready |= Ready::ERROR;
-    }
     ready
 }
 
-/// mio's, waited for directly.
-pub(super) struct Selector {
-    poll: mio::Poll,
-    /// How many events a wait tells at most.
-    capacity: usize,
+#[inline]
+pub(in crate::ioloop) fn has_failed(event: &Event) -> bool {
+    let flags = event.flags;
+    flags.intersects(EventFlags::ERR | EventFlags::HUP)
 }
 
+/// mio's, waited for directly.
+pub(super) struct Selector(mio::Poll);
+
 impl Selector {
-    pub(super) fn new(poll: mio::Poll, capacity: usize) -> Self {
-        Self { poll, capacity }
+    pub(super) fn new(poll: mio::Poll) -> Self {
+        Self(poll)
     }
 
     /// Waits for as long as `timeout` says, in milliseconds rounded up.
@@ -82,10 +81,12 @@ impl Selector {
         timeout: Option<Duration>,
         events: &mut Vec<Event>,
     ) -> io::Result<()> {
-        events.reserve(self.capacity);
-        let timeout = timeout.map(timespec);
-        let told = rustix::buffer::spare_capacity(events);
-        epoll::wait(self.poll.registry(), told, timeout.as_ref())?;
+        events.clear();
+        let (epoll, told) = (self.0.registry(), rustix::buffer::spare_capacity(events));
+        match timeout {
+            None => epoll::wait(epoll, told, None)?,
+            Some(timeout) => epoll::wait(epoll, told, Some(&timespec(timeout)))?,
+        };
         Ok(())
     }
 }

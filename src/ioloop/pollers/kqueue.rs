@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::event::kqueue::{Event as Change, EventFilter, EventFlags, kevent_timespec};
 use rustix::io::Errno;
 
-use super::Token;
+use super::{EVENTS, Token};
 use crate::io_services::{Interest, Ready};
 
 pub(super) fn add(
@@ -66,12 +66,16 @@ pub(in crate::ioloop) fn ready(event: &Event) -> Ready {
     event.ready
 }
 
+pub(in crate::ioloop) fn has_failed(event: &Event) -> bool {
+    event.ready.contains(Ready::ERROR)
+}
+
 /// mio's, waited for as mio does it.
 pub(super) struct Selector(RefCell<(mio::Poll, mio::Events)>);
 
 impl Selector {
-    pub(super) fn new(poll: mio::Poll, capacity: usize) -> Self {
-        Self(RefCell::new((poll, mio::Events::with_capacity(capacity))))
+    pub(super) fn new(poll: mio::Poll) -> Self {
+        Self(RefCell::new((poll, mio::Events::with_capacity(EVENTS))))
     }
 
     pub(super) fn wait(
@@ -81,6 +85,7 @@ impl Selector {
     ) -> io::Result<()> {
         let (poll, told) = &mut *self.0.borrow_mut();
         poll.poll(told, timeout)?;
+        events.clear();
         events.extend(told.iter().map(|told| event(Token(told.token().0), conditions(told))));
         Ok(())
     }

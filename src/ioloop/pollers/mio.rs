@@ -7,10 +7,7 @@ use std::sync::Arc;
 use std::task::{Wake, Waker};
 
 use super::limit::Limit;
-use super::{Event, Interest, Poller, Token, WAKE, Wait, level, token};
-
-/// Events taken at once. Those beyond come with the next wait.
-const CAPACITY: usize = 1024;
+use super::{Event, Interest, Poller, Token, WAKE, Wait, level};
 
 const LIMIT: Token = Token(WAKE.0 - 1);
 
@@ -41,11 +38,20 @@ impl Wake for MioWaker {
 impl MioPoller {
     pub(in crate::ioloop) fn new() -> io::Result<Self> {
         let poll = mio::Poll::new()?;
-        let limit = Limit::new(poll.registry(), mio::Token(LIMIT.0))?;
+        let limit = Limit::new(poll.registry(), LIMIT)?;
         let waker =
             Arc::new(MioWaker(mio::Waker::new(poll.registry(), mio::Token(WAKE.0))?)).into();
         let registry = poll.registry().try_clone()?;
-        Ok(Self { registry, selector: level::Selector::new(poll, CAPACITY), limit, waker })
+        Ok(Self { registry, selector: level::Selector::new(poll), limit, waker })
+    }
+}
+
+/// A signal does not end a wait.
+#[cold]
+fn interrupted(error: io::Error) -> io::Result<()> {
+    match error.kind() {
+        io::ErrorKind::Interrupted => Ok(()),
+        _ => Err(error),
     }
 }
 
@@ -72,20 +78,15 @@ impl Poller for MioPoller {
         level::remove(&self.registry, fd, interest)
     }
 
-    #[inline]
+    #[inline(always)]
     fn wait(&self, wait: Wait, events: &mut Vec<Event>) -> io::Result<bool> {
-        let timeout = loop {
+        loop {
             let timeout = self.limit.timeout(wait)?;
             match self.selector.wait(timeout, events) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => break other.map(|()| timeout)?,
+                Ok(()) => return Ok(self.limit.take_expired(events) || timeout.is_some()),
+                Err(error) => interrupted(error)?,
             }
-        };
-        let expired = events.iter().any(|event| token(event) == LIMIT);
-        if expired {
-            self.limit.expired();
         }
-        Ok(expired || timeout.is_some())
     }
 
     fn poll_fd(&self) -> Option<BorrowedFd<'_>> {

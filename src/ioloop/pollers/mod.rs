@@ -28,7 +28,7 @@ use rustix::event::Timespec;
 
 pub(super) use self::any::AnyPoller;
 pub use self::kind::PollerKind;
-pub(super) use self::level::{Event, ready, token};
+pub(super) use self::level::{Event, has_failed, ready, token};
 #[cfg(feature = "libevent")]
 pub(crate) use self::wake_pair::WakePair;
 use crate::io_services::{Interest, Ready};
@@ -37,6 +37,9 @@ use crate::io_services::{Interest, Ready};
 /// looks for one among the descriptors finds none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Token(pub(super) usize);
+
+/// Room for events, which an epoll or a kqueue fills at most. Those beyond come with the next wait.
+pub(super) const EVENTS: usize = 1024;
 
 /// The waker's.
 const WAKE: Token = Token(usize::MAX);
@@ -62,9 +65,9 @@ pub(super) trait Poller {
     /// Called before the descriptor is closed.
     fn remove(&self, fd: BorrowedFd<'_>, interest: Interest) -> io::Result<()>;
 
-    /// Waits for events or a wake, and puts the events into `events`, which is empty: those of the
-    /// poller's own tokens may be among them. It may return early with none. False: the time that
-    /// `wait` names has not come.
+    /// Waits for events or a wake, and puts the events into `events`, in place of what is there: those
+    /// of the poller's own tokens may be among them. It may return early with none. False: the time
+    /// that `wait` names has not come, and ends the next wait too, if only that is for ever.
     fn wait(&self, wait: Wait, events: &mut Vec<Event>) -> io::Result<bool>;
 
     /// A descriptor that is readable when a wait would give something, deadlines apart.

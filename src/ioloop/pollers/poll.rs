@@ -104,6 +104,7 @@ impl Poller for PollPoller {
                 other => break other?,
             }
         };
+        events.clear();
         for (fd, &token) in fds.iter().zip(&*tokens) {
             let told = fd.revents();
             if ready == 0 {

@@ -77,6 +77,7 @@ impl Poller for PollingPoller {
             Wait::Until(deadline) => self.poller.0.wait_deadline(&mut told, deadline)?,
             Wait::Not | Wait::Forever => self.poller.0.wait(&mut told, wait.left())?,
         };
+        events.clear();
         for event in told.iter() {
             let mut ready = Ready::NONE;
             if event.readable {

@@ -133,6 +133,7 @@ impl Poller for SelectPoller {
         }
         let (readable, writable) = (FdSetIter::new(&ready.0), FdSetIter::new(&ready.1));
         let (mut readable, mut writable) = (readable.peekable(), writable.peekable());
+        events.clear();
         // Both go upwards: a descriptor that is in both is told once.
         while let Some(&fd) = readable.peek().into_iter().chain(writable.peek()).min() {
             let mut told = Ready::NONE;

@@ -3,9 +3,9 @@
 use std::io;
 use std::time::Duration;
 
-use mio::{Registry, Token};
+use mio::Registry;
 
-use super::Wait;
+use super::{Event, Token, Wait};
 
 pub(super) struct Limit;
 
@@ -20,5 +20,7 @@ impl Limit {
     }
 
     /// No event comes of it.
-    pub(super) fn expired(&self) {}
+    pub(super) fn take_expired(&self, _: &[Event]) -> bool {
+        false
+    }
 }

@@ -5,17 +5,19 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use super::{Wait, timespec};
 use mio::unix::SourceFd;
-use mio::{Interest, Registry, Token};
+use mio::{Interest, Registry};
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
 };
+
+use super::{Event, Token, Wait, timespec, token};
 
 /// A timerfd, set only when a wait must end earlier than it would. That it wakes the loop for a
 /// deadline that was removed costs one turn; to set it for each would cost a system call a time.
 pub(super) struct Limit {
     timerfd: OwnedFd,
+    token: Token,
     /// What it is set to, until it has expired and said so.
     armed: Cell<Option<Instant>>,
 }
@@ -25,8 +27,9 @@ impl Limit {
     pub(super) fn new(registry: &Registry, token: Token) -> io::Result<Self> {
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         let timerfd = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-        registry.register(&mut SourceFd(&timerfd.as_raw_fd()), token, Interest::READABLE)?;
-        Ok(Self { timerfd, armed: Cell::new(None) })
+        let fd = timerfd.as_raw_fd();
+        registry.register(&mut SourceFd(&fd), mio::Token(token.0), Interest::READABLE)?;
+        Ok(Self { timerfd, token, armed: Cell::new(None) })
     }
 
     /// The timeout to wait with, so that the wait ends in time, or for nothing before it. The clock
@@ -56,8 +59,14 @@ impl Limit {
         Ok(None)
     }
 
-    /// The wait has told that it expired.
-    pub(super) fn expired(&self) {
-        self.armed.set(None);
+    /// Whether a wait has told, by these events, that it expired.
+    #[inline]
+    pub(super) fn take_expired(&self, events: &[Event]) -> bool {
+        let is_its = |event| token(event) == self.token;
+        let expired = self.armed.get().is_some() && events.iter().any(is_its);
+        if expired {
+            self.armed.set(None);
+        }
+        expired
     }
 }
