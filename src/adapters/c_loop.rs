@@ -44,7 +44,7 @@ pub(super) unsafe fn ready<H: Host>(
         }
     };
     // SAFETY: the caller's promise.
-    unsafe { enter(services, call) }
+    unsafe { enter(services, |services| services.serve(call)) }
 }
 
 /// Runs a turn.
@@ -53,7 +53,7 @@ pub(super) unsafe fn ready<H: Host>(
 /// As of [`enter`].
 pub(super) unsafe fn turn<H: Host>(services: *const Foreign<H>) {
     // SAFETY: the caller's promise.
-    unsafe { enter(services, Foreign::turn) }
+    unsafe { enter(services, |services| services.serve(Foreign::turn)) }
 }
 
 /// Ends the services: the loop is going, and says so.

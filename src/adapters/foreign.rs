@@ -56,6 +56,17 @@ pub(super) struct Foreign<H: Host> {
     /// Itself, while a connection needs it.
     anchor: Cell<Option<Rc<Self>>>,
     ended: Cell<bool>,
+    serving: Cell<Serving>,
+}
+
+/// Whether the loop's call of them is under way.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Serving {
+    #[default]
+    No,
+    Yes,
+    /// And it has called them again, from inside of that.
+    Twice,
 }
 
 impl<H: Host> Foreign<H> {
@@ -67,6 +78,7 @@ impl<H: Host> Foreign<H> {
             fds: RefCell::default(),
             anchor: Cell::new(None),
             ended: Cell::new(false),
+            serving: Cell::default(),
         });
         let me = Rc::downgrade(&services);
         services.core.add_on_detach(move || me.upgrade().iter().for_each(|me| me.end()));
@@ -81,6 +93,27 @@ impl<H: Host> Foreign<H> {
     /// The adapter of a loop of that type, until it is detached.
     pub(super) fn of(services: &Services) -> Option<&Self> {
         services.adapter::<Self>().filter(|services| !services.core.is_detached())
+    }
+
+    /// Serves a call of the loop's. In a run of the loop inside of one they are silent, and have a turn
+    /// after it: no handler is called before it has returned.
+    pub(super) fn serve(&self, call: impl FnOnce(&Self)) {
+        struct Served<'s, H: Host>(&'s Foreign<H>);
+
+        impl<H: Host> Drop for Served<'_, H> {
+            fn drop(&mut self) {
+                if self.0.serving.take() == Serving::Twice {
+                    IoServices::defer(self.0);
+                }
+            }
+        }
+
+        if self.serving.get() != Serving::No {
+            return self.serving.set(Serving::Twice);
+        }
+        self.serving.set(Serving::Yes);
+        let _served = Served(self);
+        call(self);
     }
 
     /// Has the host's timer set to what the turn gives.

@@ -30,8 +30,8 @@ foreign_connection! {
 
 connection_on_raw_loop!(LibevConnection, LibevServices, ev_loop: ev_loop);
 
-/// [`IoServices`](crate::IoServices) over libev: an `ev_io` for each descriptor; an `ev_timer` and an `ev_async` for
-/// timers and callbacks.
+/// [`IoServices`](crate::IoServices) over libev: an `ev_io` for each descriptor; an `ev_timer` and an
+/// `ev_async` for timers and callbacks; an `ev_cleanup` that tells of the end of the loop.
 ///
 /// They live as long as somebody holds them or a connection runs on them, or until the loop is
 /// destroyed or they are [detached](crate::LoopCore::detach). `ev_run` goes on while there are connections;

@@ -28,8 +28,8 @@ foreign_connection! {
 
 connection_on_raw_loop!(LibeventConnection, LibeventServices, event_base: event_base);
 
-/// [`IoServices`](crate::IoServices) over libevent: two events for each descriptor, one for its timer, and one that
-/// watches a socket pair, by which other threads wake it: they need no thread support of libevent.
+/// [`IoServices`](crate::IoServices) over libevent: two events for each descriptor, and three of its own.
+/// Other threads wake it by a socket pair that it watches: they need no thread support of libevent.
 ///
 /// They live as long as somebody holds them or a connection runs on them, or until they are
 /// [detached](crate::LoopCore::detach). `event_base_dispatch` goes on while there are connections, or
