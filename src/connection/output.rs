@@ -303,13 +303,14 @@ mod tests {
     #[test]
     fn small_messages_that_are_written_at_once_fit_in_a_segment() {
         // Of loopback, and of 45 packets of Ethernet, which leave the host together.
-        let segment = 65_483.min(45 * 1_448);
+        let segments = [65_483, 45 * 1_448];
         for message in [10, 165, 1_024, 3_600] {
             let mut output = Output::default();
             while output.due() != Due::Now {
                 output.encoded().extend(std::iter::repeat_n(0, message));
             }
-            assert!(output.len() <= segment, "{} bytes of {message} each", output.len());
+            let fits = segments.iter().all(|segment| output.len() <= *segment);
+            assert!(fits, "{} bytes of {message} each", output.len());
         }
     }
 
