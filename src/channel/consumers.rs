@@ -1,5 +1,6 @@
 //! The consumers of a channel, found by the slot that our own tags carry, others by hash.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use bytes::Bytes;
@@ -24,6 +25,9 @@ pub(crate) struct Consumers {
     slots: Slab<Consumer>,
     /// Tags that the user chose.
     chosen: HashMap<Bytes, usize>,
+    /// The slot of the chosen tag that was found last. It is likely to come again, or, as brokers
+    /// serve in turn, the one behind it: to compare these costs less than to hash.
+    last: Cell<usize>,
     next_id: u64,
 }
 
@@ -111,7 +115,7 @@ impl Consumers {
     #[inline]
     pub(crate) fn find(&self, tag: &[u8]) -> Option<usize> {
         if let Some(slot) = slot_of(tag)
-            && self.slots.get(slot).is_some_and(|consumer| consumer.tag.is(tag))
+            && self.is_at(slot, tag)
         {
             return Some(slot);
         }
@@ -121,7 +125,16 @@ impl Consumers {
     // Apart: to hash takes many registers, which who needs no hash would have to save.
     #[inline(never)]
     fn find_chosen(&self, tag: &[u8]) -> Option<usize> {
-        self.chosen.get(tag).copied()
+        let last = self.last.get();
+        let likely = [last, last + 1].into_iter().find(|&slot| self.is_at(slot, tag));
+        let found = likely.or_else(|| self.chosen.get(tag).copied());
+        self.last.set(found.unwrap_or(last));
+        found
+    }
+
+    #[inline]
+    fn is_at(&self, slot: usize, tag: &[u8]) -> bool {
+        self.slots.get(slot).is_some_and(|consumer| consumer.tag.is(tag))
     }
 
     /// Those of the consumers that nobody has cancelled.
@@ -220,6 +233,29 @@ mod tests {
             let (shorter, longer) = (&chosen[..chosen.len() - 1], [&chosen[..], b"."].concat());
             assert_eq!([shorter, &longer].map(|tag| consumers.find(tag)), [None, None]);
         }
+    }
+
+    #[test]
+    fn a_chosen_tag_is_found_whatever_was_found_before() {
+        let tags = ["a", "b", "a-tag-of-twelve", "one-that-is-longer-than-sixteen", "e"];
+        let mut consumers = Consumers::default();
+        let find = |consumers: &Consumers, tag: &str| consumers.find(tag.as_bytes());
+        for tag in tags {
+            consumers.add(7, &tag.into(), false);
+        }
+        for before in 0..tags.len() {
+            for (slot, tag) in tags.iter().enumerate() {
+                assert_eq!(find(&consumers, tags[before]), Some(before));
+                assert_eq!(find(&consumers, tag), Some(slot));
+                assert_eq!(find(&consumers, "another"), None);
+            }
+        }
+        // Who takes the place of one that is gone is not taken for it.
+        find(&consumers, "b");
+        consumers.remove(b"b");
+        assert_eq!(find(&consumers, "b"), None);
+        consumers.add(7, &"f".into(), false);
+        assert_eq!(["b", "f", "e"].map(|tag| find(&consumers, tag)), [None, Some(1), Some(4)]);
     }
 
     #[test]
