@@ -254,11 +254,13 @@ fn leaves_less_than<H: Host>(
     script: impl FnMut(&mut Wire) + Send + 'static,
     burst: impl Fn(&Channel, Rc<dyn Fn()>),
 ) {
+    const TIMES: usize = 4;
     let host = H::new();
-    let peer = Peer::several(2, script);
-    // What the loop shares is there after the first time.
-    let mut left = 0;
-    for _ in 0..2 {
+    let peer = Peer::several(TIMES, script);
+    // What the loop shares grows to its size in the first of them. How far it does in which is up to
+    // how soon the peer reads; what a connection keeps is left each time.
+    let mut least = isize::MAX;
+    for _ in 0..TIMES {
         let mut parameters = peer.parameters();
         parameters.set_water_marks(0, usize::MAX).expect("no bound");
         let connection = connect(&host, parameters);
@@ -266,12 +268,13 @@ fn leaves_less_than<H: Host>(
         let before = live();
         Allocations::watch_most();
         until(&host, |done| burst(&channel, done));
-        left = live() - before;
+        let left = live() - before;
         println!("{left} bytes are left, of {}", Allocations::now().most - before);
+        least = least.min(left);
         assert!(connection.is_open());
         until(&host, |_| support::close(&connection));
     }
-    assert!(left < most, "{left} bytes");
+    assert!(least < most, "{least} bytes");
     peer.join();
 }
 
