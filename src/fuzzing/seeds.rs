@@ -6,7 +6,7 @@ use super::machine::script::Op::{
     Ack, Answer, AskCancel, AskChannel, AskChannelClose, AskClose, AskConfirms, AskConsumer,
     AskGet, AskRequest, AskSecret, AwaitConfirms, Body, CancelConsumer, CloseChannel,
     CloseConnection, ContentHeader, Deliver, Greet, Inside, LimitTime, LimitUnconfirmed, Observe,
-    Publish, Return, ReturnPublished, Settle, Wait, Write,
+    Oversleep, Publish, Return, ReturnPublished, Settle, Wait, Write,
 };
 use crate::protocol::{
     BasicProperties, EncodeMethod, FieldArray, FieldTable, FieldValue, Method, basic, channel,
@@ -301,6 +301,18 @@ fn machine() -> Vec<Vec<u8>> {
         script(
             [7, 1, 0, 1, 1, 0],
             &[channel, &[Wait as u8, 2, 0, 0, Greet as u8, 5, Wait as u8, 20, 0, 0]],
+        ),
+        // The user sleeps while it is told of room, and again while it is told of the answer, which
+        // came before all that.
+        script(
+            [3, 1, 0, 0, 1, 4],
+            &[
+                channel,
+                &[Publish as u8, 0, 1, 0, 225, 1, Publish as u8, 0, 1, 0, 225, 1],
+                &[AskRequest as u8, 0, 3, 0, Inside as u8, 3, Answer as u8, 0],
+                &[Oversleep as u8, 0, 5, 1, AskChannel as u8, 0, Oversleep as u8, 0, 5, 1],
+                &[Wait as u8, 0, 1, 1],
+            ],
         ),
         // The handshake itself; a close that is not answered.
         script(

@@ -390,8 +390,10 @@ impl<'d> Play<'d> {
     fn receive(&mut self, bytes: &[u8]) {
         // Small reads of a lot would only take long: what is unparsed is copied by each.
         let size = self.read_size.max(bytes.len() / 32).max(1);
+        let now = self.now;
         for read in bytes.chunks(size) {
-            if !self.machine.is_closed() {
+            // When the user has slept inside of an event, the rest was there before, cut or not.
+            if self.now == now && !self.machine.is_closed() {
                 self.machine.received(self.now);
                 (self.heard, self.overslept) = (self.now, false);
             }
