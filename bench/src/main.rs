@@ -46,7 +46,7 @@ scale measures haypile with thousands of channels, consumers and connections, be
 instructions has callgrind count how many haypile takes for a message. It needs valgrind.
 
   --quick          few rounds of little work: shows that it runs, not how fast
-  --rounds N       rounds (15 of loop, 7 of the others; with --quick 3 and 1)
+  --rounds N       rounds (15 of loop and adapters, 7 of the others; with --quick 3 of loop, or 1)
   --csv FILE       writes one row per bench and contender there
   --markdown       prints the tables for a page
   --only BENCH,..  only these benches; t1 stands for all whose names start so

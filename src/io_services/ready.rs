@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::{BitAnd, BitOr, BitOrAssign, Sub};
 
-/// A set of conditions of a descriptor.
+/// A set of conditions of a descriptor. Its bits are pika's, and those of `epoll`.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Ready(u8);
 
@@ -17,10 +17,10 @@ impl Ready {
     /// A read would not block (pika's `READ`): there is data, the end of the stream, or an error.
     pub const READ: Self = Self(1);
     /// A write would not block (pika's `WRITE`).
-    pub const WRITE: Self = Self(2);
+    pub const WRITE: Self = Self(4);
     /// It failed or hung up (pika's `ERROR`). What it is watched for is told with it, so that a
     /// reader or writer learns the error by its read or write.
-    pub const ERROR: Self = Self(4);
+    pub const ERROR: Self = Self(8);
 
     /// Whether all of `other` is in this set.
     pub const fn contains(self, other: Self) -> bool {
@@ -30,6 +30,20 @@ impl Ready {
     /// Whether nothing is in this set.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
+    }
+}
+
+/// As epoll has them.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+impl Ready {
+    /// The caller has none but these conditions'.
+    #[inline]
+    pub(crate) const fn from_bits(bits: u8) -> Self {
+        Self(bits)
+    }
+
+    pub(crate) const fn bits(self) -> u8 {
+        self.0
     }
 }
 

@@ -231,10 +231,10 @@ impl LoopCore {
         self.changed.set(true);
     }
 
-    /// Whether a wait would have to be another one than before.
+    /// Whether a wait would have to be another one than before. Of remote posts the waker tells.
     #[inline]
     pub(super) fn is_changed(&self) -> bool {
-        self.changed.get() || !self.remote.is_empty()
+        self.changed.get()
     }
 
     /// Whether there is something to do, for whoever is not told by the waker.

@@ -139,16 +139,18 @@ impl Inner {
             (Wait::Forever, Some(next)) => Wait::Until(next),
         };
         let mut events = self.events.borrow_mut();
-        let mut due = self.poller.wait(wait, &mut events)?;
+        let stands = self.poller.wait(wait, &mut events)?;
+        if !stands || waits == Waits::Once {
+            core.set_changed();
+        }
         loop {
             for event in &*events {
                 self.dispatch(event);
             }
-            if due || waits == Waits::Once || core.is_changed() {
+            if core.is_changed() {
                 break;
             }
-            // The poller has seen to a deadline that has not come.
-            due = self.poller.wait(Wait::Forever, &mut events)?;
+            self.poller.wait(Wait::Forever, &mut events)?;
         }
         drop(events);
         core.run_posted();
@@ -158,9 +160,11 @@ impl Inner {
 
     /// Judged by what is watched now: handlers called before, in this batch, may have changed it.
     fn dispatch(&self, event: &Event) {
-        let (handler, interest) = match self.fds.borrow().get(token(event)) {
+        // Mutably, for a flag is quicker set than counted up.
+        let (handler, interest) = match self.fds.borrow_mut().get(token(event)) {
             Some(entry) => (Rc::clone(&entry.handler), entry.interest),
-            None => return,
+            // It is the poller's own, a wake or a deadline, unless it was removed.
+            None => return self.core.set_changed(),
         };
         let ready = if has_failed(event) { failed(interest) } else { ready(event) & interest };
         if !ready.is_empty() {

@@ -1,16 +1,17 @@
 //! A panic comes out of `start`, loses that call only, and the next `start` runs what was left.
 
 use std::cell::Cell;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use haypile::{LoopHandle, Ready};
 
 use crate::pollers::{Poller, every_poller};
-use crate::tools::{Drops, MS, Trace, keep, run, start_panics};
+use crate::tools::{Drops, MS, Trace, keep, run, run_without_timer, start_panics};
 
 every_poller!(
     of_a_callback,
@@ -20,6 +21,7 @@ every_poller!(
     of_a_lookups_and_a_connects_callback,
     of_a_timer_with_the_rest_of_its_batch_removed,
     of_a_handler_which_keeps_its_closure_and_its_event,
+    of_a_handler_loses_no_deadline_of_the_same_wait,
     of_a_handler_loses_no_event_of_the_others,
     forgets_a_stop_of_the_same_turn_like_any_end_of_start,
     keeps_an_unhandled_error_of_the_same_turn_for_the_next_start,
@@ -145,6 +147,42 @@ fn of_a_handler_which_keeps_its_closure_and_its_event(poller: Poller) {
         .unwrap();
     assert_eq!(start_panics(&ioloop), "handler");
     run(&ioloop);
+}
+
+/// The deadline passes while the handler is at work, so that the wait after it tells both. Nor is the
+/// next one lost.
+fn of_a_handler_loses_no_deadline_of_the_same_wait(poller: Poller) {
+    let (ioloop, fired) = (poller.new_loop(), Rc::new(Cell::new(false)));
+    let (mut there, here) = UnixStream::pair().unwrap();
+    there.write_all(b"x").unwrap();
+    let (reader, deadline, mut calls) = (Rc::new(here), Instant::now() + MS, 0);
+    let handler = {
+        let reader = Rc::clone(&reader);
+        move |_: &LoopHandle, _| {
+            calls += 1;
+            match calls {
+                1 => while Instant::now() <= deadline {},
+                _ => {
+                    (&*reader).read_exact(&mut [0]).unwrap();
+                    panic!("handler")
+                }
+            }
+        }
+    };
+    ioloop.add_handler(reader, Ready::READ, handler).unwrap();
+    let (f, handle) = (Rc::clone(&fired), ioloop.handle());
+    ioloop.add_timeout(deadline, move || {
+        let again = handle.clone();
+        handle.call_later(MS, move || {
+            f.set(true);
+            again.stop();
+        });
+    });
+    // Some look at the clock before they wait again.
+    if catch_unwind(AssertUnwindSafe(|| ioloop.start().unwrap())).is_err() {
+        run_without_timer(&ioloop);
+    }
+    assert!(fired.get());
 }
 
 fn of_a_handler_loses_no_event_of_the_others(poller: Poller) {

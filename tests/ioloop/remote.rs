@@ -1,19 +1,23 @@
 //! The way in from other threads.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use haypile::{LoopError, LoopHandle};
+use haypile::{LoopError, LoopHandle, Ready};
 
 use crate::pollers::{Poller, every_poller};
-use crate::tools::run;
+use crate::tools::{run, run_without_timer};
 
 every_poller!(
     a_post_runs_on_the_loops_thread_soon_wherever_it_was_made,
     posts_of_many_threads_come_complete_and_in_order_of_each,
     a_post_wakes_a_loop_that_sleeps,
+    a_post_is_seen_whose_wake_comes_beside_an_event,
     a_wake_with_nothing_behind_it_is_harmless,
     a_post_before_start_and_after_the_drop,
     posts_that_race_with_the_drop_run_or_are_dropped_or_are_refused,
@@ -113,6 +117,26 @@ fn a_post_wakes_a_loop_that_sleeps(poller: Poller) {
     // And with it the sender, for which the thread still waits.
     drop(ioloop);
     thread.join().unwrap();
+}
+
+/// Both are there at the same wait, and nothing after them.
+fn a_post_is_seen_whose_wake_comes_beside_an_event(poller: Poller) {
+    let ioloop = poller.new_loop();
+    let pair = || UnixStream::pair().map(|(there, here)| (there, Rc::new(here))).unwrap();
+    let ((mut there, first), (mut other, second)) = (pair(), pair());
+    there.write_all(b"x").unwrap();
+    let (reader, remote, stopper) = (Rc::clone(&first), ioloop.remote(), ioloop.stopper());
+    let post = move |_: &LoopHandle, _| {
+        (&*reader).read_exact(&mut [0]).unwrap();
+        let stopper = stopper.clone();
+        remote.add_callback(move || stopper.stop().unwrap()).unwrap();
+        other.write_all(b"x").unwrap();
+    };
+    ioloop.add_handler(first, Ready::READ, post).unwrap();
+    let reader = Rc::clone(&second);
+    let beside = move |_: &LoopHandle, _| (&*reader).read_exact(&mut [0]).unwrap();
+    ioloop.add_handler(second, Ready::READ, beside).unwrap();
+    run_without_timer(&ioloop);
 }
 
 fn a_post_before_start_and_after_the_drop(poller: Poller) {

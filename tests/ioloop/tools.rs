@@ -1,13 +1,16 @@
 //! What scenarios share.
 
 use std::cell::Cell;
+use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
 use std::rc::Rc;
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 pub use haypile::conformance::tools::{Trace, readable_pair};
-use haypile::{IOLoop, LoopHandle, PollerKind};
+use haypile::{IOLoop, LoopHandle, PollerKind, Ready};
 
 pub const MS: Duration = Duration::from_millis(1);
 
@@ -16,6 +19,22 @@ pub fn run(ioloop: &IOLoop) {
     let watchdog = ioloop.call_later(Duration::from_secs(20), || panic!("the loop hangs"));
     ioloop.start().unwrap();
     assert!(ioloop.remove_timeout(watchdog));
+}
+
+/// Runs the loop until something stops it, with no timer of the tests' own: for ever, if nothing wakes
+/// it. A loop that hangs fails the test, by an event.
+pub fn run_without_timer(ioloop: &IOLoop) {
+    let (there, here) = UnixStream::pair().unwrap();
+    let key = ioloop.add_handler(here, Ready::READ, |_, _| panic!("the loop hangs")).unwrap();
+    let (done, is_done) = mpsc::channel::<()>();
+    let watchdog = thread::spawn(move || {
+        // Then `there` is closed.
+        let _ = (is_done.recv_timeout(Duration::from_secs(20)), there);
+    });
+    ioloop.start().unwrap();
+    ioloop.remove_handler(key);
+    drop(done);
+    watchdog.join().unwrap();
 }
 
 /// Runs what can be run without waiting for anything but the clock, for some turns.

@@ -37,9 +37,7 @@ pub(super) fn remove(epoll: impl AsFd, fd: BorrowedFd<'_>, _: Interest) -> io::R
 pub(in crate::ioloop) use rustix::event::epoll::Event;
 
 pub(super) fn event(token: Token, ready: Ready) -> Event {
-    let mut told = flags(ready);
-    told.set(EventFlags::ERR, ready.contains(Ready::ERROR));
-    Event { flags: told, data: data(token) }
+    Event { flags: EventFlags::from_bits_retain(ready.bits().into()), data: data(token) }
 }
 
 #[inline]
@@ -47,17 +45,11 @@ pub(in crate::ioloop) fn token(event: &Event) -> Token {
     Token(event.data.u64() as usize)
 }
 
+/// Of one that has not failed: what is left of its bits is what it was watched for.
 #[inline]
 pub(in crate::ioloop) fn ready(event: &Event) -> Ready {
     let flags = event.flags;
-    let mut ready = Ready::NONE;
-    if flags.contains(EventFlags::IN) {
-        ready |= Ready::READ;
-    }
-    if flags.contains(EventFlags::OUT) {
-        ready |= Ready::WRITE;
-    }
-    ready
+    Ready::from_bits(flags.bits() as u8)
 }
 
 #[inline]
@@ -96,9 +88,13 @@ fn data(token: Token) -> EventData {
     EventData::new_u64(token.0 as u64)
 }
 
+/// Errors are told of, wanted or not.
 fn flags(interest: Interest) -> EventFlags {
-    let mut flags = EventFlags::empty();
-    flags.set(EventFlags::IN, interest.contains(Ready::READ));
-    flags.set(EventFlags::OUT, interest.contains(Ready::WRITE));
-    flags
+    EventFlags::from_bits_retain((interest - Ready::ERROR).bits().into())
 }
+
+const _: () = {
+    assert!(Ready::READ.bits() as u32 == EventFlags::IN.bits());
+    assert!(Ready::WRITE.bits() as u32 == EventFlags::OUT.bits());
+    assert!(Ready::ERROR.bits() as u32 == EventFlags::ERR.bits());
+};

@@ -83,7 +83,10 @@ impl Poller for MioPoller {
         loop {
             let timeout = self.limit.timeout(wait)?;
             match self.selector.wait(timeout, events) {
-                Ok(()) => return Ok(self.limit.take_expired(events) || timeout.is_some()),
+                Ok(()) => {
+                    self.limit.note_expired(events);
+                    return Ok(timeout.is_none());
+                }
                 Err(error) => interrupted(error)?,
             }
         }

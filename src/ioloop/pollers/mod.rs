@@ -65,9 +65,9 @@ pub(super) trait Poller {
     /// Called before the descriptor is closed.
     fn remove(&self, fd: BorrowedFd<'_>, interest: Interest) -> io::Result<()>;
 
-    /// Waits for events or a wake, and puts the events into `events`, in place of what is there: those
-    /// of the poller's own tokens may be among them. It may return early with none. False: the time
-    /// that `wait` names has not come, and ends the next wait too, if only that is for ever.
+    /// Waits for events or a wake, and puts the events into `events`, in place of what is there. It may
+    /// return early with none. True: the wait stands. If the next is for ever, what ends it is an event,
+    /// one of the poller's own tokens for a wake, or when the time comes that `wait` names.
     fn wait(&self, wait: Wait, events: &mut Vec<Event>) -> io::Result<bool>;
 
     /// A descriptor that is readable when a wait would give something, deadlines apart.

@@ -120,7 +120,7 @@ impl Poller for PollPoller {
                 events.push(level::event(token, as_ready(told)));
             }
         }
-        Ok(wait != Wait::Forever)
+        Ok(false)
     }
 
     fn poll_fd(&self) -> Option<BorrowedFd<'_>> {

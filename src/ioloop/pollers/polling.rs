@@ -91,7 +91,7 @@ impl Poller for PollingPoller {
             }
             events.push(level::event(Token(event.key), ready));
         }
-        Ok(wait != Wait::Forever)
+        Ok(false)
     }
 
     fn poll_fd(&self) -> Option<BorrowedFd<'_>> {

@@ -149,7 +149,7 @@ impl Poller for SelectPoller {
                 _ => {}
             }
         }
-        Ok(wait != Wait::Forever)
+        Ok(false)
     }
 
     fn poll_fd(&self) -> Option<BorrowedFd<'_>> {

@@ -20,7 +20,5 @@ impl Limit {
     }
 
     /// No event comes of it.
-    pub(super) fn take_expired(&self, _: &[Event]) -> bool {
-        false
-    }
+    pub(super) fn note_expired(&self, _: &[Event]) {}
 }

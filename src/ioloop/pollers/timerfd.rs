@@ -59,14 +59,12 @@ impl Limit {
         Ok(None)
     }
 
-    /// Whether a wait has told, by these events, that it expired.
+    /// To be called with what each wait has told: that it expired may be among that.
     #[inline]
-    pub(super) fn take_expired(&self, events: &[Event]) -> bool {
+    pub(super) fn note_expired(&self, events: &[Event]) {
         let is_its = |event| token(event) == self.token;
-        let expired = self.armed.get().is_some() && events.iter().any(is_its);
-        if expired {
+        if self.armed.get().is_some() && events.iter().any(is_its) {
             self.armed.set(None);
         }
-        expired
     }
 }
