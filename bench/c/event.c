@@ -73,6 +73,7 @@ static void rearm_fire(uint64_t n, uint64_t ops) { insert_fire(n, ops); }
 static void arm(struct event *timer) {
     struct timeval delay = {0, timer_ns / 1000};
     timer_due = now_ns() + timer_ns;
+    event_base_update_cache_time(base);
     evtimer_add(timer, &delay);
 }
 static void on_late(evutil_socket_t fd, short what, void *data) {

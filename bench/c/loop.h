@@ -133,10 +133,11 @@ static inline void post(void (*run)(uint64_t), uint64_t argument) {
     CHECK(post);
     *post = (struct post){NULL, run, argument};
     pthread_mutex_lock(&posts_lock);
+    int first = !posts;
     *posts_end = post;
     posts_end = &post->next;
     pthread_mutex_unlock(&posts_lock);
-    wake();
+    if (first) wake();
 }
 /* True once the last one has run. */
 static inline int run_posts(void) {

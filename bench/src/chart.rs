@@ -7,6 +7,7 @@ use std::fmt::Write;
 use std::process::ExitCode;
 
 use crate::Result;
+use crate::options::of_file;
 
 const PANELS: [(&str, &str); 5] = [
     ("publish", "Publish"),
@@ -53,7 +54,8 @@ circle.own, text.own { fill: #58a6ff }
 pub fn main(arguments: pico_args::Arguments) -> Result<ExitCode> {
     let files = arguments.finish();
     let [file] = &files[..] else { return Err("chart FILE".into()) };
-    print!("{}", draw(&std::fs::read_to_string(file)?)?);
+    let csv = std::fs::read_to_string(file).map_err(|error| of_file(file.as_ref(), error))?;
+    print!("{}", draw(&csv)?);
     Ok(ExitCode::SUCCESS)
 }
 

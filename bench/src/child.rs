@@ -2,9 +2,9 @@
 
 use std::io::{IsTerminal, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, getrlimit, pidfd_open, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::Result;
@@ -17,7 +17,7 @@ pub const UNSUPPORTED: u8 = 3;
 pub const NOTHING: &str = "has nothing of the kind";
 
 /// A child that takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Timespec = Timespec { tv_sec: 120, tv_nsec: 0 };
 
 /// Runs a child that says its measurement as a line of `key=value`. The error is for people.
 pub fn measure(line: Vec<String>, pinned: bool) -> Result<Outcome, String> {
@@ -62,18 +62,14 @@ pub fn spawn(command: &mut Command, place: Place) -> Result<Child> {
 pub fn finish(line: Vec<String>, pinned: bool) -> Result<(ExitStatus, String)> {
     let place = if pinned { Place::Pinned } else { Place::Anywhere };
     let mut child = spawn(Command::new(&line[0]).args(&line[1..]), place)?;
-    let start = Instant::now();
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
-        if start.elapsed() > PATIENCE {
-            child.kill()?;
-            child.wait()?;
-            return Err(format!("hung for {} s", PATIENCE.as_secs()).into());
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    };
+    // It sleeps: to look now and then would take time of the CPU that is measured.
+    let end = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
+    if poll(&mut [PollFd::new(&end, PollFlags::IN)], Some(&PATIENCE))? == 0 {
+        child.kill()?;
+        child.wait()?;
+        return Err(format!("hung for {} s", PATIENCE.tv_sec).into());
+    }
+    let status = child.wait()?;
     let mut output = String::new();
     if let Some(mut stdout) = child.stdout {
         stdout.read_to_string(&mut output)?;

@@ -33,7 +33,9 @@ rates of their connections. With the features libuv, libevent, glib those too, o
 
 amqp measures AMQP clients so, against a stand-in broker that is written for speed: haypile, lapin,
 amqprs, amiquip, with the feature rabbitmq-c also that, and bytes that were encoded before as the
-limit. It ends with 1 when one of them has failed; scale likewise.
+limit.
+
+All end with 1 when a contender has failed.
 
   --pika           pika too (pip install pika)
   --sizes          bodies from nothing to 16 MiB, instead of the usual benches

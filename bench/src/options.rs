@@ -1,6 +1,9 @@
 //! The flags that all benchmarks take.
 
-use std::path::PathBuf;
+use std::error::Error;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use pico_args::Arguments;
 
@@ -20,6 +23,11 @@ impl Options {
     /// Takes them off the line. Without `--rounds` there are as many as a long or a quick run has.
     pub fn take(arguments: &mut Arguments, long: usize, quick: usize) -> Result<Self> {
         let is_quick = arguments.contains("--quick");
+        let csv: Option<PathBuf> = arguments.opt_value_from_str("--csv")?;
+        // What cannot be written to is better told before a long run than after it.
+        if let Some(path) = &csv {
+            File::create(path).map_err(|error| of_file(path, error))?;
+        }
         let rounds = arguments.opt_value_from_str("--rounds")?;
         Ok(Self {
             quick: is_quick,
@@ -27,7 +35,7 @@ impl Options {
             markdown: arguments.contains("--markdown"),
             only: arguments.opt_value_from_fn("--only", list)?,
             who: arguments.opt_value_from_fn("--who", list)?,
-            csv: arguments.opt_value_from_str("--csv")?,
+            csv,
         })
     }
 
@@ -51,10 +59,15 @@ impl Options {
     /// Writes what `--csv` asked for.
     pub fn write_csv(&self, table: impl FnOnce() -> Table) -> Result<()> {
         match &self.csv {
-            Some(path) => Ok(std::fs::write(path, table().csv())?),
+            Some(path) => std::fs::write(path, table().csv()).map_err(|error| of_file(path, error)),
             None => Ok(()),
         }
     }
+}
+
+/// An error that says which file it is about.
+pub fn of_file(path: &Path, error: io::Error) -> Box<dyn Error> {
+    format!("{}: {error}", path.display()).into()
 }
 
 pub fn nothing_more(arguments: Arguments) -> Result<()> {

@@ -36,7 +36,9 @@ pub fn main(mut arguments: pico_args::Arguments) -> Result<ExitCode> {
         table::print_bars(&run);
     }
     options.write_csv(|| table::csv(&run))?;
-    Ok(ExitCode::SUCCESS)
+    let has_failed = run.taxes.iter().any(|section| section.section.has_failed(&options))
+        || run.rates.iter().flat_map(|section| &section.rows).any(|row| row.has_failed());
+    Ok(ExitCode::from(u8::from(has_failed)))
 }
 
 fn measure(options: &Options) -> Result<Run> {

@@ -67,11 +67,15 @@ pub fn sections(
 }
 
 impl Section {
+    /// Whether the loop sleeps most of the time: then CPU time is what tells.
+    pub fn is_asleep(&self) -> bool {
+        matches!(self.spec.job, Job::SetFire | Job::WakeStep)
+    }
+
     pub fn taxes(&self) -> impl Iterator<Item = Tax<'_>> {
-        // The rest of the time they sleep.
-        let time = match self.spec.job {
-            Job::SetFire | Job::WakeStep => |outcome: &Outcome| outcome.cpu / outcome.ops,
-            _ => wall_per_op,
+        let time = match self.is_asleep() {
+            true => |outcome: &Outcome| outcome.cpu / outcome.ops,
+            false => wall_per_op,
         };
         self.section.rows.chunks_exact(2).map(move |pair| {
             let [native, through] = pair else { unreachable!("they are two") };

@@ -10,12 +10,11 @@ use haypile::{FdHandler, Interest, Ready, Services};
 use crate::Result;
 use crate::hosts::Host;
 use crate::loops::measure::{
-    End, Late, Outcome, Post, Posts, Timing, Transport, count_down, timed,
+    End, Late, Outcome, Post, Posts, Timing, Transport, count_down, expect_fires, fire, timed,
 };
 use crate::loops::spec::Job;
 
 thread_local! {
-    static LEFT: Cell<u64> = const { Cell::new(0) };
     static STOP: OnceCell<Rc<dyn Fn()>> = const { OnceCell::new() };
 }
 
@@ -83,18 +82,16 @@ fn set_fire(host: &impl Host, late: Rc<Late>) -> Outcome {
     late.report(timing)
 }
 
-/// What fires counts down a number that is the thread's, as the C programs' does.
 fn insert_fire(host: &impl Host, n: u64, ops: u64) -> Outcome {
     let mut rounds = ops / n;
     let round = || {
         let Some(left) = rounds.checked_sub(1) else { return false };
         rounds = left;
-        LEFT.set(n);
+        expect_fires(n);
         let now = Instant::now();
         for _ in 0..n {
             host.services().add_timeout(now, || {
-                LEFT.set(LEFT.get() - 1);
-                if LEFT.get() == 0 {
+                if fire() {
                     stop();
                 }
             });

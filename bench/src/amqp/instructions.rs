@@ -1,17 +1,14 @@
 //! `bench instructions`: how many instructions haypile takes for a message of 100 bytes, as callgrind
-//! counts them. No load of the machine changes that, so that a path that has grown is seen.
+//! counts them. Load of the machine hardly changes that, so that a path that has grown is seen.
 
 use std::process::{Command, ExitCode};
 
-use super::job::{Job, Spec};
+use super::job::{Job, SMALL, Spec};
 use super::target::Target;
 use super::who::{HAYPILE, own_line};
 use crate::Result;
 use crate::options::nothing_more;
 use crate::table::Table;
-
-/// Bytes of each body.
-const SIZE: usize = 100;
 
 /// What is counted, and how many messages are a run of it.
 const RUNS: [(Job, u64); 5] = [
@@ -29,7 +26,7 @@ pub fn main(arguments: pico_args::Arguments) -> Result<ExitCode> {
     for (job, messages) in RUNS {
         // What is not of messages, such as the handshake, is in both runs.
         let (short, long) = (messages, 3 * messages);
-        let spec = Spec::sized(job, SIZE);
+        let spec = Spec::sized(job, SMALL);
         let more = count(&target, &spec, long)?.checked_sub(count(&target, &spec, short)?);
         let more = more.ok_or("a longer run took fewer instructions")?;
         let each = more as f64 / (long - short) as f64;

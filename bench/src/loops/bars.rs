@@ -1,7 +1,7 @@
 //! What the project holds itself to, judged by this run. Each is about haypile's default poller.
 //!
-//! Ratios are of the same round, and the median of them is judged: what slows a whole round down
-//! cancels out.
+//! Of one bench, ratios are of the same round, and the median of them is judged: what slows a whole
+//! round down cancels out. Of two benches, whose rounds are minutes apart, it is the medians' ratio.
 
 use super::run::{Row, Run, Section};
 use super::table::wall_per_op;
@@ -90,8 +90,14 @@ impl Bars<'_> {
     }
 
     fn at_most(&self, what: &str, one: Entry<'_>, other: Entry<'_>, limit: f64) {
+        let benches = [one.0, other.0];
         let judged = self.row(one).zip(self.row(other)).and_then(|(one, other)| {
-            let ratio = one.beside(other, wall_per_op)?;
+            let ratio = match benches {
+                [one_bench, other_bench] if one_bench == other_bench => {
+                    one.beside(other, wall_per_op)?
+                }
+                _ => one.per_op()? / other.per_op()?,
+            };
             Some((ratio <= limit, format!("{ratio:.2} of at most {limit:.2}")))
         });
         tell(one.0, what, judged);

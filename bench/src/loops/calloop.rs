@@ -102,16 +102,14 @@ impl Subject for Calloop {
     fn insert_fire(&self, n: usize, ops: u64) -> Option<Outcome> {
         let mut event_loop = new_loop();
         let handle = event_loop.handle();
-        let left = Rc::new(Cell::new(0));
         Some(timed(ops, || {
             for _ in 0..ops / n as u64 {
-                left.set(n as u64);
+                expect_fires(n as u64);
                 let now = Instant::now();
                 for _ in 0..n {
-                    let left = Rc::clone(&left);
-                    timer(&handle, now, move || left.set(left.get() - 1));
+                    timer(&handle, now, || _ = fire());
                 }
-                while left.get() > 0 {
+                while fires_left() {
                     turn(&mut event_loop);
                 }
             }

@@ -4,7 +4,7 @@ use super::run::{Row, Run, Section};
 use super::spec::Job;
 use crate::table::Table;
 
-/// Medians of the rounds. A row of a percentile of delays has it as its time, and no rate.
+/// Medians of the rounds, but of delays the longest of all. A row of a percentile of delays has it as its time, and no rate.
 pub fn table(run: &Run) -> Table {
     let head =
         ["bench", "who", "ops_per_second", "wall_ns_per_op", "cpu_ns_per_op", "syscalls_per_op"];
@@ -37,7 +37,8 @@ fn rows(table: &mut Table, section: &Section, row: &Row) {
     for prefix in prefixes {
         for percentile in ["p50", "p99", "max"] {
             let key = format!("{prefix}{percentile}");
-            if let Some(delay) = row.extra(&key) {
+            let delay = if percentile == "max" { row.most(&key) } else { row.extra(&key) };
+            if let Some(delay) = delay {
                 add(&format!("{name}_{key}"), String::new(), delay, String::new());
             }
         }

@@ -27,7 +27,7 @@ fn turn(ioloop: &IOLoop) {
     ioloop.run_once(Some(Duration::ZERO)).expect("a turn");
 }
 
-/// Has the loop do what it puts off until its next turn, which no other loop does with timers.
+/// Has the loop do now what it puts off until its next turn.
 fn pay(ioloop: &IOLoop, op: u64) {
     if op % 1000 == 999 {
         turn(ioloop);
@@ -84,21 +84,16 @@ impl Subject for Haypile {
         }))
     }
 
-    /// What fires counts down a number that is the thread's, as the C programs' does: a closure that
-    /// captures nothing needs no memory.
     fn insert_fire(&self, n: usize, ops: u64) -> Option<Outcome> {
-        thread_local! {
-            static LEFT: Cell<usize> = const { Cell::new(0) };
-        }
         let ioloop = self.ioloop();
         Some(timed(ops, || {
             for _ in 0..ops / n as u64 {
-                LEFT.set(n);
+                expect_fires(n as u64);
                 let now = Instant::now();
                 for _ in 0..n {
-                    ioloop.add_timeout(now, || LEFT.set(LEFT.get() - 1));
+                    ioloop.add_timeout(now, || _ = fire());
                 }
-                while LEFT.get() > 0 {
+                while fires_left() {
                     turn(&ioloop);
                 }
             }

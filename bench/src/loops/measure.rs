@@ -67,6 +67,25 @@ pub fn count_down(left: &Cell<u64>) -> bool {
     left.get() == 0
 }
 
+thread_local! {
+    static LEFT: Cell<u64> = const { Cell::new(0) };
+}
+
+/// So many are to fire on this thread. They count down a number that is the thread's, as the C
+/// programs' do: a closure that captures nothing needs no memory.
+pub fn expect_fires(count: u64) {
+    LEFT.set(count);
+}
+
+/// One fires. True: it is the last.
+pub fn fire() -> bool {
+    LEFT.with(count_down)
+}
+
+pub fn fires_left() -> bool {
+    LEFT.get() > 0
+}
+
 /// A timer that its callback sets again.
 pub struct Late {
     pub delay: Duration,

@@ -34,7 +34,7 @@ pub fn main(mut arguments: pico_args::Arguments) -> Result<ExitCode> {
         bars::print(&run);
     }
     options.write_csv(|| csv::table(&run))?;
-    Ok(ExitCode::SUCCESS)
+    Ok(ExitCode::from(u8::from(run.sections.iter().any(|section| section.has_failed(&options)))))
 }
 
 /// `bench child WHO JOB N OPS`: one measurement, as one line of `key=value`.

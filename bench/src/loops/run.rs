@@ -44,6 +44,14 @@ impl Contender {
     }
 }
 
+impl Section {
+    /// Somebody did not do what it can do.
+    pub fn has_failed(&self, options: &Options) -> bool {
+        let is_asked = |row: &Row| self.spec.ops(row.who, options.quick).is_ok();
+        self.rows.iter().any(|row| row.has_failed() && is_asked(row))
+    }
+}
+
 pub fn run(options: &Options) -> Result<Run> {
     raise_file_limit()?;
     let specs = options.benches(SPECS.iter().collect(), |spec| spec.name)?;
@@ -137,8 +145,9 @@ fn trace(one: &Contender, spec: &Spec) -> Option<f64> {
     };
     let counted = calls(ops).zip(calls(2 * ops));
     let _ = std::fs::remove_file(&file);
-    // Those of the start are not quite the same each time.
-    counted.map(|(once, twice)| (twice - once).max(0.0) / ops as f64)
+    let calls = counted.map(|(once, twice)| (twice - once) / ops as f64);
+    // Those of the start are not quite the same each time; what is far below none is no count.
+    calls.filter(|&calls| calls > -0.05).map(|calls| calls.max(0.0))
 }
 
 /// The sum of the calls in what `strace -c` writes.

@@ -184,14 +184,15 @@ impl Spec {
                     "left out: each insert scans all sources, and the set-up takes minutes",
                 );
             }
-            ("haypile-select", OneOfMany, 1_000..) => {
+            ("haypile-select", OneOfMany, 8_000..) => {
                 return Err("takes no descriptor from 1,024 on");
             }
             ("calloop", CancelInsert | Reset, 10_000) => 100,
             ("calloop", CancelInsert | Reset | InsertFire, 1_000..) => 20,
             // Its timers come at the end of a millisecond.
             ("tokio", InsertFire, 1) => 100,
-            ("tokio" | "async-io", CancelInsert | Reset | InsertFire, _) => 5,
+            ("tokio" | "async-io", InsertFire, _) => 2,
+            ("tokio" | "async-io", CancelInsert | Reset, _) => 5,
             ("glib" | "haypile-poll", OneOfMany, 1_000) => 10,
             ("glib" | "haypile-poll", OneOfMany, 8_000) => 100,
             _ => 1,

@@ -26,7 +26,6 @@ pub fn print(run: &Run, options: &Options) {
             _ => throughput(section),
         });
     }
-    println!("t3: to touch a timer is to store an instant; a heartbeat does no more per frame.");
     print_noise(run.sections.iter());
     if options.quick {
         println!("A quick run: its figures show that it works, and little else.");
@@ -158,8 +157,7 @@ fn delays(row: &Row, prefix: &str) -> [String; 3] {
     if row.extra(&key("count")) == Some(0.0) {
         return ["STARVED", "never", "called"].map(str::to_owned);
     }
-    let max = row.outcomes.iter().filter_map(|one| one.extra(&key("max"))).reduce(f64::max);
-    [row.extra(&key("p50")), row.extra(&key("p99")), max]
+    [row.extra(&key("p50")), row.extra(&key("p99")), row.most(&key("max"))]
         .map(|value| format!("{:.1}", value.unwrap_or(f64::NAN) / 1000.0))
 }
 
@@ -189,6 +187,11 @@ impl Row {
 
     pub fn extra(&self, key: &str) -> Option<f64> {
         self.median(|outcome| outcome.extra(key))
+    }
+
+    /// Of all rounds.
+    pub fn most(&self, key: &str) -> Option<f64> {
+        self.outcomes.iter().filter_map(|outcome| outcome.extra(key)).reduce(f64::max)
     }
 
     pub fn sum(&self, key: &str) -> f64 {

@@ -103,22 +103,21 @@ impl Subject for Tokio {
 
     /// A task each.
     fn insert_fire(&self, n: usize, ops: u64) -> Option<Outcome> {
+        static DONE: Notify = Notify::const_new();
         Some(run(&runtime(), async {
-            let (left, done) = (Rc::new(Cell::new(0)), Rc::new(Notify::new()));
             let timing = Timing::begin();
             for _ in 0..ops / n as u64 {
-                left.set(n as u64);
+                expect_fires(n as u64);
                 let now = Instant::now();
                 for _ in 0..n {
-                    let (left, done) = (Rc::clone(&left), Rc::clone(&done));
                     spawn_local(async move {
                         sleep(now).await;
-                        if count_down(&left) {
-                            done.notify_one();
+                        if fire() {
+                            DONE.notify_one();
                         }
                     });
                 }
-                done.notified().await;
+                DONE.notified().await;
             }
             timing.end(ops)
         }))

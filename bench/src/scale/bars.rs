@@ -16,9 +16,12 @@ pub fn print(sections: &[Section]) {
         match section {
             Section::Rates { name, rows } => {
                 for row in &rows[1..] {
-                    let judged = of_ones(rows, row).zip(row.median(busy)).map(|(share, busy)| {
-                        let told = format!("{share:.2} of at least {SHARE:.2}, {busy:.0} % busy");
-                        (share >= SHARE, told)
+                    // One who has time left may be slower than it shows.
+                    let cpu = rows[0].beside(row, |it| it.cpu / it.ops);
+                    let told = of_ones(rows, row).zip(cpu).zip(row.median(busy));
+                    let judged = told.map(|((share, cpu), busy)| {
+                        let how = format!("{share:.2} of at least {SHARE:.2}, {busy:.0} % busy");
+                        (share >= SHARE, format!("{how}; by CPU {cpu:.2}"))
                     });
                     tell(name, &format!("is as fast with {}", row.who), judged);
                 }

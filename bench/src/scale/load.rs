@@ -17,7 +17,7 @@ pub enum Load {
 pub enum Tags {
     /// The client's: they say where to find the consumer.
     Own,
-    /// The user's: they are looked up by their hash.
+    /// The user's: looked for where the last one was and next to it, and then by their hash.
     Chosen,
 }
 

@@ -13,7 +13,7 @@ use crate::Result;
 use crate::outcome::{Outcome, Timing};
 
 /// Bytes of each body.
-pub const SIZE: usize = 100;
+pub const SIZE: usize = crate::amqp::SMALL;
 
 pub struct Stage {
     pub ioloop: IOLoop,
