@@ -40,8 +40,8 @@ pub(super) trait Host: Sized + 'static {
         let _ = needed;
     }
 
-    /// Takes out of the loop what is not a descriptor: the loop may go. Called once, last, unless
-    /// the loop has never been told of the services.
+    /// Takes out of the loop what is not a descriptor: the loop may go. Called once, last, also if
+    /// only a part of that was put there.
     fn leave(&self) {}
 }
 
@@ -109,7 +109,9 @@ impl<H: Host> Foreign<H> {
         }
 
         if self.serving.get() != Serving::No {
-            return self.serving.set(Serving::Twice);
+            self.serving.set(Serving::Twice);
+            // A timer that repeats until it is set again would spin there. The turn sets it.
+            return IoServices::set_timer(self, None);
         }
         self.serving.set(Serving::Yes);
         let _served = Served(self);

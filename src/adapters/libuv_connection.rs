@@ -91,7 +91,7 @@ impl LibuvServices {
     }
 
     /// Calls `call`, unless they have left, or the host has closed all handles that it could find.
-    fn with_turns<R>(&self, call: impl FnOnce(&Turns) -> R) {
+    fn with_turns(&self, call: impl FnOnce(&Turns)) {
         if let Some(turns) = self.turns.borrow().as_ref().filter(|turns| !turns.wake.is_closing()) {
             call(turns);
         }
@@ -149,7 +149,9 @@ impl Host for LibuvServices {
 
     fn defer(&self) {
         // SAFETY: see above. While one is idle, libuv neither waits nor returns.
-        self.with_turns(|turns| unsafe { uv_idle_start(turns.idle.0, on_turn) });
+        self.with_turns(|turns| unsafe {
+            uv_idle_start(turns.idle.0, on_turn);
+        });
     }
 
     fn keep_alive(&self, needed: bool) {
@@ -168,7 +170,9 @@ extern "C" fn on_turn(handle: *mut uv_handle_t) {
     // SAFETY: the services close these handles before they go.
     unsafe {
         let services = uv_handle_get_data(handle).cast::<Foreign<LibuvServices>>();
-        (*services).with_turns(|turns| uv_idle_stop(turns.idle.0));
+        (*services).with_turns(|turns| {
+            uv_idle_stop(turns.idle.0);
+        });
         c_loop::turn(services);
     }
 }

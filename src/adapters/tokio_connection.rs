@@ -65,7 +65,8 @@ impl TokioConnection {
 /// [`IoServices`](crate::IoServices) over tokio: one task for all descriptors, timers and callbacks.
 ///
 /// They live as long as somebody holds them or a connection runs on them, and no longer than the
-/// `LocalSet`.
+/// `LocalSet`. An error that makes nothing readable, as a datagram socket may have, tokio does not tell
+/// to who watches for reading alone.
 pub struct TokioServices {
     woken: Arc<Woken>,
     runtime: Handle,

@@ -121,6 +121,10 @@ impl Session {
             && let Some(services) = self.services.upgrade()
         {
             self.call(services.core(), || drop(spent));
+            // A panic of theirs has ended the connection.
+            if self.machine.borrow().has_events() && !self.running.get() {
+                self.resume_later();
+            }
         }
     }
 

@@ -38,7 +38,8 @@ use crate::ioloop::LoopCore;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FdKey(pub usize);
 
-/// A descriptor and what is to happen when it is ready. The loop's `Rc` keeps it open.
+/// A descriptor and what is to happen when it is ready. The loop's `Rc` keeps it open: `as_fd` gives the
+/// same open descriptor for as long as the handler is there.
 pub trait FdHandler: AsFd {
     /// Handles `ready`, on the loop's thread, and may call anything, also to remove itself. It must
     /// not be called again before it has returned.

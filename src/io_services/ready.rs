@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::{BitAnd, BitOr, BitOrAssign, Sub};
 
-/// A set of conditions of a descriptor. Its bits are pika's, and those of `epoll`.
+/// A set of conditions of a descriptor.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Ready(u8);
 
@@ -33,7 +33,7 @@ impl Ready {
     }
 }
 
-/// As epoll has them.
+/// The bits are those of epoll, and so pika's.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 impl Ready {
     /// The caller has none but these conditions'.

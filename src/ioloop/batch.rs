@@ -244,6 +244,50 @@ mod tests {
         assert_eq!(during.flushes.get(), 1);
     }
 
+    /// What a flush drops may be the user's, who calls everything.
+    struct Calls<F: Fn() + 'static>(F);
+
+    impl<F: Fn() + 'static> LoopSession for Calls<F> {
+        fn flush(&self) {
+            self.0();
+        }
+
+        fn abandon(&self) {}
+    }
+
+    #[test]
+    fn what_the_flush_before_a_wait_asks_for_is_not_slept_over() {
+        // Without that, these would wait for as long.
+        let (most, much) = (Duration::from_secs(20), Duration::from_secs(10));
+        let fired = Rc::new(Cell::new(false));
+        let asks: [fn(&IOLoop, &Rc<Cell<bool>>) -> Rc<dyn LoopSession>; 3] = [
+            |ioloop, _| {
+                let handle = ioloop.handle();
+                Rc::new(Calls(move || handle.stop()))
+            },
+            |ioloop, fired| {
+                let (handle, fired) = (ioloop.handle(), Rc::clone(fired));
+                Rc::new(Calls(move || {
+                    let fires = Rc::clone(&fired);
+                    handle.call_later(Duration::from_millis(1), move || fires.set(true));
+                }))
+            },
+            |ioloop, _| {
+                let core = Rc::downgrade(ioloop.services().core());
+                Rc::new(Calls(move || core.upgrade().unwrap().detach()))
+            },
+        ];
+        for ask in asks {
+            let ioloop = IOLoop::new().unwrap();
+            let session = ask(&ioloop, &fired);
+            ioloop.services().mark_dirty(session);
+            let begun = Instant::now();
+            drop(ioloop.run_once(Some(most)));
+            assert!(begun.elapsed() < much, "{:?}", begun.elapsed());
+        }
+        assert!(fired.get());
+    }
+
     #[test]
     fn sessions_are_owned_until_released_and_abandoned_by_detach() {
         let (core, _) = core();

@@ -45,8 +45,9 @@ pub struct LoopCore {
     sessions: RefCell<Keyed<Rc<dyn LoopSession>>>,
     pub(super) batches: Batches,
     in_turn: Cell<bool>,
-    /// Whether there is more to do, or at another time, than at the last
-    /// [`set_unchanged`](Self::set_unchanged). A timer less is no change: a wait may end early.
+    /// Whether the turn under way is to wait no more: there may be more to do, or at another time, than
+    /// at the last [`set_unchanged`](Self::set_unchanged). A timer less is no change: a wait may end
+    /// early.
     changed: Cell<bool>,
     detached: Cell<bool>,
     pub(super) buffers: Buffers,

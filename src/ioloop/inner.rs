@@ -122,21 +122,30 @@ impl Inner {
         self.core.set_changed();
     }
 
+    fn is_ending(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) || self.core.is_detached()
+    }
+
     pub(super) fn stop_flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.stop)
     }
 
     /// Whatever panics in here loses that call only. Posts, timers and sessions stay with the core;
-    /// an event that was not handled comes again, since the pollers are level-triggered.
+    /// an event that was not handled comes again, since the pollers are level-triggered. A wake does
+    /// not, but the end of the batch wakes again.
     fn turn(&self, limit: Wait, waits: Waits) -> io::Result<()> {
         let core = &*self.core;
         let _batch = core.batch();
         core.set_unchanged();
-        let wait = match (limit, core.next_deadline()) {
-            _ if core.is_pending() && core.is_pending_after_flush() => Wait::Not,
-            (limit, None) | (limit @ Wait::Not, _) => limit,
-            (Wait::Until(limit), Some(next)) => Wait::Until(limit.min(next)),
-            (Wait::Forever, Some(next)) => Wait::Until(next),
+        // The flush drops what may be the user's, who may end the loop so, or add a timer.
+        let wait = if core.is_pending() && (core.is_pending_after_flush() || self.is_ending()) {
+            Wait::Not
+        } else {
+            match (limit, core.next_deadline()) {
+                (limit, None) | (limit @ Wait::Not, _) => limit,
+                (Wait::Until(limit), Some(next)) => Wait::Until(limit.min(next)),
+                (Wait::Forever, Some(next)) => Wait::Until(next),
+            }
         };
         let mut events = self.events.borrow_mut();
         let stands = self.poller.wait(wait, &mut events)?;

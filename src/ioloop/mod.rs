@@ -147,7 +147,7 @@ impl IOLoop {
     }
 
     /// Runs one turn, which waits at most so long: for a program that has a loop of its own. `None`
-    /// waits until there is something to do. False if [`stop`](Self::stop) was called, in the turn
+    /// waits until there is something to do. It may return earlier, with nothing done. False if [`stop`](Self::stop) was called, in the turn
     /// or before it; in the latter case it has not waited, and nothing ran.
     ///
     /// To sleep in another poll instead, give that [`poll_fd`](Self::poll_fd) to watch for reading
@@ -197,7 +197,7 @@ impl IOLoop {
     }
 
     /// A descriptor that is readable when one of the loop's is ready or another thread has posted
-    /// something, so that the loop can be nested in any other. `None` of a poller that has none:
+    /// something, perhaps also when a deadline has come, so that the loop can be nested in any other. `None` of a poller that has none:
     /// poll and select. See [`run_once`](Self::run_once).
     pub fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
         self.inner.poll_fd()

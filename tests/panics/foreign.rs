@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use haypile::protocol::Method;
+use haypile::{BasicProperties, Channel, ConnectionCallbacks, Error, Result, basic};
 
 use crate::session::{ALL, Notes, PanicsWhenDropped, after, broker, quiet, session};
 use crate::support::hosts::every_foreign_host;
@@ -19,6 +20,7 @@ every_foreign_host!(
     a_panic_of_on_open_error_is_told,
     the_panic_of_a_drop_is_told,
     the_panic_of_a_drop_of_a_timer_that_has_removed_itself_is_told,
+    the_panic_of_the_drop_of_a_body_that_is_sent_ends_the_connection_soon,
     the_broker_is_told_of_a_panic,
 );
 
@@ -56,7 +58,7 @@ fn a_panic_of_a_connections_callback_closes_that_connection_alone<H: Host>() {
         let message = format!("on purpose: {panicking}");
         assert_eq!(told.lines(), [message.as_str()]);
         if panicking != "on_close" && !panicking.starts_with("channel closed") {
-            assert_eq!(notes.ended.take(), Some(haypile::Error::CallbackPanicked(message)));
+            assert_eq!(notes.ended.take(), Some(Error::CallbackPanicked(message)));
             let lines = notes.connection.lines();
             let at = lines.iter().position(|line| line == panicking).unwrap();
             assert_eq!(lines[..=at], ALL[..=at]);
@@ -141,6 +143,48 @@ fn the_panic_of_a_drop_of_a_timer_that_has_removed_itself_is_told<H: Host>() {
     timer.set(Some(host.services().call_every(Duration::ZERO, callback)));
     host.run();
     assert_eq!(told.lines(), ["on purpose: drop of a timer"]);
+}
+
+/// Memory of the user's own.
+struct Body;
+
+impl AsRef<[u8]> for Body {
+    fn as_ref(&self) -> &[u8] {
+        &[0; 50_000]
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        panic!("on purpose: body");
+    }
+}
+
+/// Nothing comes from the peer that the end could be told with.
+fn the_panic_of_the_drop_of_a_body_that_is_sent_ends_the_connection_soon<H: Host>() {
+    let ((host, told), ended) = (host::<H>(), Rc::new(Cell::new(None)));
+    let peer = Peer::new(|wire| {
+        wire.open();
+        wire.grant("channel.open");
+        while wire.frame().is_some() {}
+    });
+    let publish = |channel: &Channel, _: Result<()>| {
+        let body = bytes::Bytes::from_owner(Body);
+        let to = basic::Publish { routing_key: "anywhere".into(), ..Default::default() };
+        channel.basic_publish(to, &BasicProperties::default(), body).unwrap();
+    };
+    let (end, stop) = (Rc::clone(&ended), host.stopper());
+    let callbacks = ConnectionCallbacks::new()
+        .on_open(move |connection| drop(connection.channel(None, publish).unwrap()))
+        .on_close(move |_, reason| {
+            end.set(Some(reason));
+            stop();
+        });
+    host.connect(peer.parameters(), callbacks);
+    host.run();
+    assert_eq!(told.lines(), ["on purpose: body"]);
+    assert_eq!(ended.take(), Some(Error::CallbackPanicked("on purpose: body".into())));
+    peer.join();
 }
 
 fn the_broker_is_told_of_a_panic<H: Host>() {

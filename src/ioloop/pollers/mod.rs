@@ -66,8 +66,8 @@ pub(super) trait Poller {
     fn remove(&self, fd: BorrowedFd<'_>, interest: Interest) -> io::Result<()>;
 
     /// Waits for events or a wake, and puts the events into `events`, in place of what is there. It may
-    /// return early with none. True: the wait stands. If the next is for ever, what ends it is an event,
-    /// one of the poller's own tokens for a wake, or when the time comes that `wait` names.
+    /// return early with none. True: the wait stands, and a next one for ever ends with an event: one
+    /// of the poller's own tokens for a wake, or when the time comes that `wait` named.
     fn wait(&self, wait: Wait, events: &mut Vec<Event>) -> io::Result<bool>;
 
     /// A descriptor that is readable when a wait would give something, deadlines apart.
