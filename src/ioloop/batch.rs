@@ -122,9 +122,9 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::ioloop::IOLoop;
     use crate::ioloop::panics::Panics;
     use crate::ioloop::wakes::Wakes;
+    use crate::ioloop::{IOLoop, LoopHandle};
 
     /// Notes its flushes, and marks itself again as often as told.
     struct Output {
@@ -255,36 +255,26 @@ mod tests {
         fn abandon(&self) {}
     }
 
+    /// Runs a turn in whose flush `ask` is called. Without that, it would wait for 20 seconds.
+    fn is_awake_after(ask: impl Fn(&LoopHandle) + 'static) {
+        let ioloop = IOLoop::new().unwrap();
+        let handle = ioloop.handle();
+        ioloop.services().mark_dirty(Rc::new(Calls(move || ask(&handle))));
+        let begun = Instant::now();
+        drop(ioloop.run_once(Some(Duration::from_secs(20))));
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    }
+
     #[test]
     fn what_the_flush_before_a_wait_asks_for_is_not_slept_over() {
-        // Without that, these would wait for as long.
-        let (most, much) = (Duration::from_secs(20), Duration::from_secs(10));
+        is_awake_after(LoopHandle::stop);
+        is_awake_after(|ioloop| ioloop.services().unwrap().core().detach());
         let fired = Rc::new(Cell::new(false));
-        let asks: [fn(&IOLoop, &Rc<Cell<bool>>) -> Rc<dyn LoopSession>; 3] = [
-            |ioloop, _| {
-                let handle = ioloop.handle();
-                Rc::new(Calls(move || handle.stop()))
-            },
-            |ioloop, fired| {
-                let (handle, fired) = (ioloop.handle(), Rc::clone(fired));
-                Rc::new(Calls(move || {
-                    let fires = Rc::clone(&fired);
-                    handle.call_later(Duration::from_millis(1), move || fires.set(true));
-                }))
-            },
-            |ioloop, _| {
-                let core = Rc::downgrade(ioloop.services().core());
-                Rc::new(Calls(move || core.upgrade().unwrap().detach()))
-            },
-        ];
-        for ask in asks {
-            let ioloop = IOLoop::new().unwrap();
-            let session = ask(&ioloop, &fired);
-            ioloop.services().mark_dirty(session);
-            let begun = Instant::now();
-            drop(ioloop.run_once(Some(most)));
-            assert!(begun.elapsed() < much, "{:?}", begun.elapsed());
-        }
+        let fires = Rc::clone(&fired);
+        is_awake_after(move |ioloop| {
+            let fires = Rc::clone(&fires);
+            ioloop.call_later(Duration::from_millis(1), move || fires.set(true));
+        });
         assert!(fired.get());
     }
 
