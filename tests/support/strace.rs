@@ -58,13 +58,18 @@ pub fn assert_calls_a_round(child: &str, expected: f64) {
     }
 }
 
+/// What a round in which threads meet has more when one of them is interrupted at the wrong place:
+/// between GLib's flag and its wake, for example, of which the loop sees the first at once. It is the
+/// machine's, and of few rounds; a call more in each is far beyond it.
+const MET: f64 = 0.2;
+
 /// Fails if a round of the test `child`, in which threads meet, is more system calls than that: some
 /// may find done what they would wait for. Those of a thread that is interrupted while another one
 /// wants the same are the machine's.
 pub fn assert_at_most(child: &str, expected: f64) {
     if can_trace() {
         let calls = calls_a_round(child, &["-e", "trace=!futex,sched_yield"]);
-        assert!(calls < expected + SAME, "{calls} system calls a round");
+        assert!(calls < expected + MET, "{calls} system calls a round");
     }
 }
 
