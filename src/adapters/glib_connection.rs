@@ -89,21 +89,18 @@ impl GlibServices {
 
 impl Foreign<GlibServices> {
     fn dispatch(&self) {
-        struct Called<'s>(&'s Foreign<GlibServices>);
-
-        impl Drop for Called<'_> {
-            fn drop(&mut self) {
-                self.0.is_calling.set(false);
-                if self.0.wanted().is_hushed.get() {
-                    self.0.hush(false);
-                }
-            }
-        }
-
         if self.is_calling.replace(true) {
             return self.hush(true);
         }
-        let _called = Called(self);
+        // Whatever unwinds, it is called again.
+        drop(self.core.call_user(|| self.call_all()));
+        self.is_calling.set(false);
+        if self.wanted().is_hushed.get() {
+            self.hush(false);
+        }
+    }
+
+    fn call_all(&self) {
         for key in 0..self.keys() {
             let found = self.look(key, |fd, handler| (fd.ready(self.source), handler.clone()));
             if let Some((ready, handler)) = found.filter(|(ready, _)| !ready.is_empty()) {
