@@ -253,6 +253,11 @@ impl ChannelState {
         })
     }
 
+    /// Whether our Close has been sent, and not been answered.
+    pub(crate) fn awaits_close_ok(&self) -> bool {
+        self.requests.awaits::<channel::Close<'_>>()
+    }
+
     /// Takes a method that the broker sent on this channel.
     pub(crate) fn on_method<'b>(
         &mut self,
@@ -264,7 +269,7 @@ impl ChannelState {
         if self.assembly.is_some() && !is_close {
             return Err(ProtocolError::UnexpectedFrame { channel, frame: "method in a content" });
         }
-        let close_is_sent = self.requests.awaits::<channel::Close<'_>>();
+        let close_is_sent = self.awaits_close_ok();
         match method {
             Method::Channel(channel::Method::Close(close)) => {
                 Ok(self.closed_by_broker(wire, &close))
@@ -279,7 +284,7 @@ impl ChannelState {
                 }
             }
             // It answers a Close that crossed the broker's, on the channel that had this number
-            // before. The broker got that Close before this Open, and answers it before.
+            // before, since no other was free.
             Method::Channel(channel::Method::CloseOk(_))
                 if self.requests.awaits::<channel::Open>() =>
             {

@@ -1,5 +1,7 @@
 //! The channels of a connection, by number.
 
+use std::collections::BTreeSet;
+
 use super::wire::Wire;
 use crate::channel::{ChannelId, ChannelState};
 use crate::error::{Error, Misuse};
@@ -10,6 +12,10 @@ pub(crate) struct Channels {
     slots: Vec<Option<Box<ChannelState>>>,
     /// No number below this is free.
     first_free: usize,
+    /// Numbers that are free, but of which a Close that crossed the broker's may still be answered, if
+    /// ever, and not before the Open of the next channel: that would take it for an answer to its own
+    /// Close. They are given last.
+    late: BTreeSet<u16>,
     generation: u32,
     /// Channels before this have been seen idle by [`all_idle`](Self::all_idle).
     idle_before: usize,
@@ -28,6 +34,7 @@ impl Channels {
             Some(number) => number,
             None => self.lowest_free(max)?,
         };
+        self.late.remove(&number);
         Ok(self.next_id(number))
     }
 
@@ -60,13 +67,29 @@ impl Channels {
 
     fn lowest_free(&mut self, max: u16) -> Result<u16, Misuse> {
         let mut number = self.first_free.max(1);
-        while self.slots.get(number).is_some_and(Option::is_some) {
+        while self.slots.get(number).is_some_and(Option::is_some) || self.is_late(number) {
             number += 1;
         }
         self.first_free = number;
         match u16::try_from(number) {
             Ok(number) if number <= max => Ok(number),
-            _ => Err(Misuse::NoFreeChannels(max)),
+            _ => self.late.first().copied().ok_or(Misuse::NoFreeChannels(max)),
+        }
+    }
+
+    fn is_late(&self, number: usize) -> bool {
+        u16::try_from(number).is_ok_and(|number| self.late.contains(&number))
+    }
+
+    /// Notes that a CloseOk may come for a channel that is gone.
+    pub(crate) fn await_late_close_ok(&mut self, number: u16) {
+        self.late.insert(number);
+    }
+
+    /// It has come.
+    pub(crate) fn on_late_close_ok(&mut self, number: u16) {
+        if self.late.remove(&number) {
+            self.first_free = self.first_free.min(usize::from(number));
         }
     }
 
@@ -116,6 +139,7 @@ impl Channels {
 
     pub(crate) fn take_all(&mut self) -> Vec<ChannelState> {
         self.first_free = 0;
+        self.late.clear();
         std::mem::take(&mut self.slots).into_iter().flatten().map(|channel| *channel).collect()
     }
 

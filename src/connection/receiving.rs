@@ -6,7 +6,9 @@ use super::input::Input;
 use super::machine::{Machine, State};
 use crate::channel::{Lookahead, Outcome, Taken, look_ahead};
 use crate::error::{Closed, Error, Party, Phase, ProtocolError};
-use crate::protocol::{DecodeError, FRAME_END, FRAME_HEADER, Frame, FrameKind, Method, connection};
+use crate::protocol::{
+    DecodeError, FRAME_END, FRAME_HEADER, Frame, FrameKind, Method, channel, connection,
+};
 
 /// What parsing came to.
 #[expect(clippy::large_enum_variant, reason = "returned and taken apart at once, never kept")]
@@ -137,6 +139,9 @@ impl Machine {
         self.ensure_serving(frame.channel, &method)?;
         let Some(channel) = self.channels.at_mut(frame.channel) else {
             log::debug!("dropped {} for channel {}", method.name(), frame.channel);
+            if let Method::Channel(channel::Method::CloseOk(_)) = method {
+                self.channels.on_late_close_ok(frame.channel);
+            }
             input.consume(size);
             return Ok(Cut::Progress);
         };
@@ -171,6 +176,9 @@ impl Machine {
             Outcome::Ended(error) => {
                 input.consume(size);
                 if let Some(channel) = self.channels.remove(frame.channel) {
+                    if channel.awaits_close_ok() {
+                        self.channels.await_late_close_ok(frame.channel);
+                    }
                     channel.end(&error, &mut self.wire);
                 }
                 self.close_if_idle();

@@ -286,8 +286,7 @@ fn an_answer_to_a_close_that_crossed_is_not_for_the_next_channel_of_that_number_
         let (mut pair, channel) = Pair::with_channel();
         pair.close_channel(channel, "bye").unwrap();
         pair.feed(&broker::channel_close(1, 404, "gone"));
-        let again = pair.ask_channel(None, "again").unwrap();
-        assert_eq!(again.number, 1);
+        let again = pair.ask_channel(Some(1), "again").unwrap();
         if closed_while_it_opens {
             pair.close_channel(again, "bye again").unwrap();
         }
@@ -305,6 +304,24 @@ fn an_answer_to_a_close_that_crossed_is_not_for_the_next_channel_of_that_number_
         }
         assert!(pair.machine.is_open());
     }
+}
+
+/// RabbitMQ answers it when the next channel of that number may be open, and closing.
+#[test]
+fn a_number_whose_close_is_yet_to_be_answered_is_given_last_hazard_12() {
+    let (mut pair, channel) = Pair::with_channel();
+    pair.close_channel(channel, "bye").unwrap();
+    pair.feed(&broker::channel_close(1, 404, "gone"));
+    assert_eq!(pair.ask_channel(None, "next").unwrap().number, 2);
+    pair.feed(&broker::channel_close_ok(1));
+    assert_eq!(pair.ask_channel(None, "third").unwrap().number, 1);
+    assert_eq!(pair.ask_channel(None, "fourth").unwrap().number, 3);
+
+    let mut pair = Pair::tuned(1, 0);
+    let channel = pair.open_channel();
+    pair.close_channel(channel, "bye").unwrap();
+    pair.feed(&broker::channel_close(1, 404, "gone"));
+    assert_eq!(pair.ask_channel(None, "the only one").unwrap().number, 1);
 }
 
 #[test]
