@@ -42,6 +42,12 @@ fn outstanding(n: usize, base: Instant, rng: &mut Rng) -> Vec<Timer> {
     timers
 }
 
+/// Only then does it turn here: a thread of its own does, while no other seems to. And it would again
+/// after twenty.
+async fn settle() {
+    Timer::after(Duration::from_millis(15)).await;
+}
+
 /// Waits for what tasks count down.
 async fn until_done(done: async_channel::Receiver<()>) {
     done.recv().await.expect("an end");
@@ -181,14 +187,16 @@ impl Subject for AsyncIo {
             let post: Box<dyn FnOnce() + Send> = Box::new(move || post.run());
             assert!(sender.try_send(post).is_ok());
         };
-        Some(posts.run(send, || {
-            block_on(async {
-                while !posts.is_done()
-                    && let Ok(post) = receiver.recv().await
-                {
-                    post();
-                }
-            })
+        let receive = async {
+            while !posts.is_done()
+                && let Ok(post) = receiver.recv().await
+            {
+                post();
+            }
+        };
+        Some(block_on(async {
+            settle().await;
+            posts.run(send, || block_on(receive))
         }))
     }
 
@@ -198,8 +206,7 @@ impl Subject for AsyncIo {
             register(&mut far);
             let silent = watch(&new_eventfd(0));
             assert!(silent.poll_readable(&mut Context::from_waker(Waker::noop())).is_pending());
-            // Only then does it turn here: a thread of its own does, while no other seems to.
-            Timer::after(Duration::from_millis(20)).await;
+            settle().await;
             let timing = Timing::begin();
             for _ in 0..ops {
                 yield_now().await;
