@@ -50,7 +50,7 @@ impl LoopCore {
     #[inline]
     pub(crate) fn batch(&self) -> BatchGuard<'_> {
         self.batches.depth.set(self.batches.depth() + 1);
-        BatchGuard(self)
+        BatchGuard { core: self, in_unwind: std::thread::panicking() }
     }
 
     /// Flushes those that are dirty now. What a panic leaves is flushed by the next call.
@@ -62,9 +62,9 @@ impl LoopCore {
     }
 
     /// The end of the outermost batch, if it has something to do.
-    fn end_batch(&self) {
+    fn end_batch(&self, unwinds: bool) {
         let _depth = Leave(&self.batches.depth);
-        if std::thread::panicking() {
+        if unwinds {
             // No user code in an unwind: the next turn flushes, and runs the timers of this batch
             // and remote posts, whose wake has been taken.
             self.batches.wake_after();
@@ -91,15 +91,20 @@ impl LoopCore {
 
 /// A batch under way.
 #[must_use = "a batch ends where its guard is dropped"]
-pub(crate) struct BatchGuard<'a>(&'a LoopCore);
+pub(crate) struct BatchGuard<'a> {
+    core: &'a LoopCore,
+    /// It began in an unwind: the loop is run by what that drops.
+    in_unwind: bool,
+}
 
 impl Drop for BatchGuard<'_> {
     #[inline]
     fn drop(&mut self) {
-        let batches = &self.0.batches;
+        let batches = &self.core.batches;
         let outermost = batches.depth() == 1;
-        if outermost && (batches.has_dirty() || batches.wake.get() || std::thread::panicking()) {
-            self.0.end_batch();
+        let unwinds = std::thread::panicking() && !self.in_unwind;
+        if outermost && (batches.has_dirty() || batches.wake.get() || unwinds) {
+            self.core.end_batch(unwinds);
         } else {
             drop(Leave(&batches.depth));
         }
@@ -226,6 +231,29 @@ mod tests {
         assert!(!core.is_busy());
         core.turn();
         assert_eq!(output.flushes.get(), 1);
+    }
+
+    /// Else each of its turns would ask for the next one.
+    #[test]
+    fn a_loop_that_is_run_in_an_unwind_flushes_and_sleeps() {
+        struct RunsLoop(Rc<LoopCore>, Rc<Output>);
+
+        impl Drop for RunsLoop {
+            fn drop(&mut self) {
+                let _batch = self.0.batch();
+                self.1.mark();
+            }
+        }
+
+        let (core, wakes) = core();
+        let output = Output::new(&core, 0);
+        let runs = RunsLoop(Rc::clone(&core), Rc::clone(&output));
+        catch_unwind(AssertUnwindSafe(|| {
+            let _runs = runs;
+            panic!("outside of the loop");
+        }))
+        .unwrap_err();
+        assert_eq!((output.flushes.get(), wakes.take()), (1, 0));
     }
 
     #[test]
