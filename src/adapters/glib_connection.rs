@@ -38,8 +38,6 @@ connection_on_raw_loop!(GlibConnection, GlibServices, main_context: GMainContext
 pub struct GlibServices {
     main_context: *mut GMainContext,
     source: *mut GSource,
-    /// Now, once, and as GLib tells it.
-    epoch: (Instant, i64),
     /// A handler or a turn is being called.
     is_calling: Cell<bool>,
 }
@@ -68,7 +66,6 @@ impl GlibServices {
         let services = Foreign::new(waker, |_| Self {
             main_context,
             source,
-            epoch: (Instant::now(), g_get_monotonic_time()),
             is_calling: Cell::new(false),
         });
         let data = Rc::downgrade(&services).into_raw().cast_mut().cast();
@@ -143,11 +140,10 @@ impl Host for GlibServices {
     }
 
     fn set_timer(&self, deadline: Option<Instant>) {
-        let (then, start) = self.epoch;
         // Rounded up, unless it has passed: the next poll would take a millisecond.
-        let at = |at: Instant| match at.saturating_duration_since(then) {
-            _ if at <= Instant::now() => 0,
-            after => start + after.as_micros() as i64 + 2,
+        let at = |at: Instant| match at.saturating_duration_since(Instant::now()).as_nanos() {
+            0 => 0,
+            nanos => g_get_monotonic_time() + (nanos / 1_000) as i64 + 2,
         };
         self.wanted().at.set(deadline.map_or(NEVER, at));
     }
