@@ -1,6 +1,14 @@
 //! What is peculiar to loops that are not the crate's own: that they go first, that their services
 //! go from inside their callbacks, and what each of them is known for.
-#![cfg(any(feature = "async-io", feature = "calloop", feature = "tokio"))]
+#![cfg(any(
+    feature = "async-io",
+    feature = "calloop",
+    feature = "glib",
+    feature = "libev",
+    feature = "libevent",
+    feature = "libuv",
+    feature = "tokio"
+))]
 
 mod support;
 
@@ -186,6 +194,7 @@ impl<H: ConformanceHost> StopperFn for H {
 }
 
 /// Services that only a callback of theirs holds, a descriptor, and what their end is noted by.
+#[cfg(any(feature = "async-io", feature = "calloop", feature = "tokio"))]
 fn dropped_by(services: Services) -> (Rc<Cell<bool>>, UnixStream) {
     let gone = Rc::new(Cell::new(false));
     struct Note(Rc<Cell<bool>>);

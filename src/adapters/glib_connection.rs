@@ -63,11 +63,8 @@ impl GlibServices {
         };
         // SAFETY: an atomic, and g_main_context_wakeup, are for any thread.
         let waker = unsafe { c_loop::waker(wake) };
-        let services = Foreign::new(waker, |_| Self {
-            main_context,
-            source,
-            is_calling: Cell::new(false),
-        });
+        let services =
+            Foreign::new(waker, |_| Self { main_context, source, is_calling: Cell::new(false) });
         let data = Rc::downgrade(&services).into_raw().cast_mut().cast();
         // SAFETY: the caller promises the context; the services destroy the source before they go.
         unsafe {
