@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use haypile::{FdHandler, LoopError, Ready, Services};
+use haypile::{FdHandler, LoopError, Ready};
 use support::hosts::ConformanceHost;
 use support::{Host, every_host};
 
@@ -195,7 +195,7 @@ impl<H: ConformanceHost> StopperFn for H {
 
 /// Services that only a callback of theirs holds, a descriptor, and what their end is noted by.
 #[cfg(any(feature = "async-io", feature = "calloop", feature = "tokio"))]
-fn dropped_by(services: Services) -> (Rc<Cell<bool>>, UnixStream) {
+fn dropped_by(services: haypile::Services) -> (Rc<Cell<bool>>, UnixStream) {
     let gone = Rc::new(Cell::new(false));
     struct Note(Rc<Cell<bool>>);
     impl Drop for Note {
@@ -331,7 +331,7 @@ mod of_calloop {
 
     use calloop::timer::{TimeoutAction, Timer};
     use calloop::{EventLoop, LoopHandle};
-    use haypile::{CalloopConnection, CalloopServices};
+    use haypile::{CalloopConnection, CalloopServices, Services};
     use haypile::{ConnectionCallbacks, ConnectionParameters, IOLoop};
 
     use super::*;
