@@ -119,7 +119,7 @@ pub use connection::{
 pub use error::*;
 pub use io_services::{
     ConnectAttempt, FdHandler, FdKey, Interest, IoServices, Lookup, Ready, ResolveCallback,
-    Services, WeakServices,
+    Services, WeakServices, WorkGuard,
 };
 pub use ioloop::{IOLoop, LoopCore, LoopHandle, PollerKind, Remote, Stopper, TimerId};
 pub use protocol::{BasicProperties, FieldTable, FieldValue, ShortStr, basic, exchange, queue, tx};

@@ -17,8 +17,8 @@ use super::foreign::{Foreign, Held, Host};
 use crate::error::{Misuse, Result};
 use crate::io_services::{Interest, Ready, Services};
 
-/// The seconds of a timer that is not set.
-const NEVER: f64 = 1e9;
+/// The furthest that a timer is set, in seconds: it fires, and may be set again.
+const FAR: f64 = 1e9;
 
 foreign_connection! {
     /// A connection driven by libev.
@@ -34,10 +34,11 @@ connection_on_raw_loop!(LibevConnection, LibevServices, ev_loop: ev_loop);
 /// `ev_async` for timers and callbacks; an `ev_cleanup` that tells of the end of the loop.
 ///
 /// They live as long as somebody holds them or a connection runs on them, or until the loop is
-/// destroyed or they are [detached](crate::LoopCore::detach). `ev_run` goes on while there are connections;
-/// timers and descriptors added by hand do not keep it. Timers are never early, and with libev's
-/// epoll late by up to a millisecond. libev tells of an error or a hang-up as of what is watched for,
-/// without [`Ready::ERROR`].
+/// destroyed or they are [detached](crate::LoopCore::detach). `ev_run` goes on while there are connections,
+/// timers, descriptors watched for something, callbacks added on its thread, or
+/// [`WorkGuard`](crate::WorkGuard)s. Timers are never early, and with libev's epoll late by up to a
+/// millisecond. libev tells of an error or a hang-up as of what is watched for, without
+/// [`Ready::ERROR`].
 ///
 /// An `ev_run` inside one of their callbacks serves the host's own watchers, but not them: what is
 /// readable then is told again and again. So the callback should leave that to the loop.
@@ -50,7 +51,7 @@ pub struct LibevServices {
     wake: Rc<UnsafeCell<ev_async>>,
     timer: UnsafeCell<ev_timer>,
     end: UnsafeCell<ev_watcher>,
-    /// A connection needs the loop to run.
+    /// The loop counts the `ev_async`, which otherwise it is not to run for.
     is_needed: Cell<bool>,
 }
 
@@ -75,7 +76,7 @@ impl LibevServices {
             ev_loop,
             services: me.as_ptr(),
             wake,
-            timer: ev_timer::new(on_turn, NEVER).into(),
+            timer: ev_timer::new(on_turn).into(),
             end: ev_watcher::new(on_end).into(),
             is_needed: Cell::new(false),
         });
@@ -87,9 +88,6 @@ impl LibevServices {
             (*services.end.get()).data = data;
             ev_cleanup_start(ev_loop, services.end.get()); // libev does not count it
             ev_async_start(ev_loop, services.wake.get());
-            ev_unref(ev_loop);
-            // Started for ever: one that libev stops by itself would not be counted back.
-            ev_timer_again(ev_loop, services.timer.get());
             ev_unref(ev_loop);
         }
         Ok(services.into_services())
@@ -105,28 +103,34 @@ impl Host for LibevServices {
         let mut io = ev_io::new(on_ready, handler.as_raw_fd());
         io.watcher.data = Rc::as_ptr(&callee).cast_mut().cast();
         let io = Rc::new(UnsafeCell::new(io));
-        let fd = Fd { io, runs: Cell::new(false), _callee: callee };
+        let fd = Fd { io, _callee: callee };
         self.change(&fd, interest)?;
         Ok(fd)
     }
 
     fn change(&self, fd: &Fd, interest: Interest) -> io::Result<()> {
-        fd.stop(self.ev_loop);
-        if !interest.is_empty() {
-            fd.start(self.ev_loop, interest);
+        // SAFETY: the loop is there until they have left, here and below; the watcher stays where it is
+        // until it is stopped again.
+        unsafe {
+            ev_io_stop(self.ev_loop, fd.io.get());
+            if !interest.is_empty() {
+                (*fd.io.get()).set_events(c_loop::flags(interest, EV_READ, EV_WRITE));
+                ev_io_start(self.ev_loop, fd.io.get());
+            }
         }
         Ok(())
     }
 
     fn unwatch(&self, fd: Fd) {
-        fd.stop(self.ev_loop);
+        // SAFETY: see above.
+        unsafe { ev_io_stop(self.ev_loop, fd.io.get()) };
     }
 
     fn set_timer(&self, deadline: Option<Instant>) {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        // Zero would mean that it is stopped.
-        let repeat = left.map_or(NEVER, |left| left.as_secs_f64().clamp(1e-9, NEVER));
-        // SAFETY: the loop is there until they have left, here and below.
+        // Zero stops it.
+        let repeat = left.map_or(0.0, |left| left.as_secs_f64().clamp(1e-9, FAR));
+        // SAFETY: see above.
         unsafe {
             (*self.timer.get()).repeat = repeat;
             ev_now_update(self.ev_loop); // libev counts from the time that it knows
@@ -147,12 +151,11 @@ impl Host for LibevServices {
     }
 
     fn leave(&self) {
-        // SAFETY: the watchers have been started, and count as they did before.
+        // SAFETY: they were put in this loop, and what is not needed does not count.
         unsafe {
             ev_cleanup_stop(self.ev_loop, self.end.get());
             ev_ref(self.ev_loop);
             ev_async_stop(self.ev_loop, self.wake.get());
-            ev_ref(self.ev_loop);
             ev_timer_stop(self.ev_loop, self.timer.get());
         }
     }
@@ -182,32 +185,10 @@ extern "C" fn on_ready(_: *mut ev_loop, watcher: *mut ev_watcher, events: c_int)
 /// A descriptor that is watched.
 pub(super) struct Fd {
     io: Rc<UnsafeCell<ev_io>>,
-    /// It was started, and not stopped here: libev stops it by itself if the descriptor is bad.
-    runs: Cell<bool>,
     _callee: Rc<Callee<LibevServices>>,
 }
 
 impl Fd {
-    fn start(&self, ev_loop: *mut ev_loop, interest: Interest) {
-        self.runs.set(true);
-        // SAFETY: it is stopped, and stays where it is until it is stopped again.
-        unsafe {
-            (*self.io.get()).set_events(c_loop::flags(interest, EV_READ, EV_WRITE));
-            ev_io_start(ev_loop, self.io.get());
-            ev_unref(ev_loop);
-        }
-    }
-
-    fn stop(&self, ev_loop: *mut ev_loop) {
-        if self.runs.replace(false) {
-            // SAFETY: it was started in this loop.
-            unsafe {
-                ev_ref(ev_loop);
-                ev_io_stop(ev_loop, self.io.get());
-            }
-        }
-    }
-
     fn events(&self) -> c_int {
         // SAFETY: nobody changes it meanwhile.
         unsafe { (*self.io.get()).events }

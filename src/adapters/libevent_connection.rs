@@ -4,8 +4,8 @@
 use std::cell::RefCell;
 use std::ffi::{c_int, c_short, c_void};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::rc::{Rc, Weak};
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
 use std::time::Instant;
 
 use rustix::io::fcntl_getfd;
@@ -15,7 +15,7 @@ use super::ffi::event::*;
 use super::ffi::native::event_base;
 use super::foreign::{Foreign, Held, Host};
 use crate::error::{Misuse, Result};
-use crate::io_services::{FdHandler, Interest, IoServices, Ready, Services};
+use crate::io_services::{Interest, Ready, Services};
 use crate::ioloop::WakePair;
 
 foreign_connection! {
@@ -32,24 +32,25 @@ connection_on_raw_loop!(LibeventConnection, LibeventServices, event_base: event_
 /// Other threads wake it by a socket pair that it watches: they need no thread support of libevent.
 ///
 /// They live as long as somebody holds them or a connection runs on them, or until they are
-/// [detached](crate::LoopCore::detach). `event_base_dispatch` goes on while there are connections, or
-/// callbacks that have been posted; timers and descriptors added by hand do not keep it. Timers are
-/// never early; how late they are is up to the clock of the base, which has a resolution of some
-/// milliseconds unless it is made with `EVENT_BASE_FLAG_PRECISE_TIMER`. libevent tells of an error or
-/// a hang-up as of what is watched for, without [`Ready::ERROR`].
+/// [detached](crate::LoopCore::detach). `event_base_dispatch` goes on while there are connections,
+/// timers, descriptors watched for something, callbacks added on its thread, or
+/// [`WorkGuard`](crate::WorkGuard)s. Timers are never early; how late they are is up to the clock of the
+/// base, which has a resolution of some milliseconds unless it is made with
+/// `EVENT_BASE_FLAG_PRECISE_TIMER`. libevent tells of an error or a hang-up as of what is watched for,
+/// without [`Ready::ERROR`].
 pub struct LibeventServices {
     event_base: *mut event_base,
     services: *const Foreign<Self>,
+    pair: WakePair,
     /// `None` once they have left.
     turns: RefCell<Option<Turns>>,
 }
 
+/// What has a turn come.
 struct Turns {
-    /// Activated for a turn that is owed.
-    owed: Event,
+    wake: Event,
     timer: Event,
-    /// There for nothing but to be waited for. Not a timer, for which each turn would read the clock.
-    needed: Event,
+    owed: Event,
 }
 
 impl LibeventServices {
@@ -70,20 +71,17 @@ impl LibeventServices {
         let services = Foreign::new(pair.waker(), |me| Self {
             event_base,
             services: me.as_ptr(),
+            pair,
             turns: RefCell::default(),
         });
         let data = Rc::as_ptr(&services).cast_mut().cast();
         // SAFETY: the caller promises the loop; the services stay in the `Rc` until the events go.
-        let event = || unsafe { Event::new(event_base, -1, 0, on_turn, data) };
-        let (owed, timer) = (event()?, event()?);
-        owed.set_internal();
-        timer.set_internal();
-        let (fd, events) = (pair.fd().as_raw_fd(), EV_READ | EV_PERSIST);
-        // SAFETY: the loop is there, and it leaves that before the pair is closed.
-        let needed = unsafe { Event::new(event_base, fd, events, on_nothing, data) }?;
-        services.turns.replace(Some(Turns { owed, timer, needed }));
-        let wakeup = Wakeup { pair, services: Rc::downgrade(&services) };
-        services.add_fd(Interest::READ, Rc::new(wakeup))?;
+        let event = |fd, events, call| unsafe { Event::new(event_base, fd, events, call, data) };
+        let fd = services.pair.fd().as_raw_fd();
+        let wake = event(fd, EV_READ | EV_PERSIST, on_wake)?;
+        wake.add_as(false)?;
+        let (timer, owed) = (event(-1, 0, on_turn)?, event(-1, 0, on_turn)?);
+        services.turns.replace(Some(Turns { wake, timer, owed }));
         Ok(services.into_services())
     }
 }
@@ -95,11 +93,8 @@ impl Host for LibeventServices {
         fcntl_getfd(&handler)?; // libevent would write of a descriptor that is closed
         let callee = Callee::new(self.services, key);
         let (fd, data) = (handler.as_raw_fd(), Rc::as_ptr(&callee).cast_mut().cast());
-        let event = |events| {
-            // SAFETY: the loop is there until they have left, and the callee until the event goes.
-            let event = unsafe { Event::new(self.event_base, fd, events, on_ready, data) };
-            event.inspect(Event::set_internal)
-        };
+        // SAFETY: the loop is there until they have left, and the callee until the event goes.
+        let event = |events| unsafe { Event::new(self.event_base, fd, events, on_ready, data) };
         let (read, write) = (event(EV_READ | EV_PERSIST)?, event(EV_WRITE | EV_PERSIST)?);
         let fd = Fd { read, write, _callee: callee };
         self.change(&fd, interest)?;
@@ -140,13 +135,9 @@ impl Host for LibeventServices {
     }
 
     fn keep_alive(&self, needed: bool) {
-        let turns = self.turns.borrow();
-        let Some(Turns { needed: event, .. }) = &*turns else { return };
-        if needed {
-            let added = event.add(None);
-            added.unwrap_or_else(|error| log::error!("libevent may end its loop: {error}"));
-        } else {
-            event.del();
+        if let Some(Turns { wake, .. }) = &*self.turns.borrow() {
+            let added = wake.add_as(needed);
+            added.unwrap_or_else(|error| log::error!("libevent watches no more: {error}"));
         }
     }
 
@@ -160,8 +151,15 @@ extern "C" fn on_turn(_: c_int, _: c_short, services: *mut c_void) {
     unsafe { c_loop::turn::<LibeventServices>(services.cast()) }
 }
 
-/// What is to be read, the services' own event on that descriptor reads.
-extern "C" fn on_nothing(_: c_int, _: c_short, _: *mut c_void) {}
+/// The turn counts as an event of the loop's, which the wake may not.
+extern "C" fn on_wake(_: c_int, _: c_short, services: *mut c_void) {
+    let wake = |services: &Foreign<LibeventServices>| {
+        services.pair.drain();
+        services.defer();
+    };
+    // SAFETY: see above.
+    unsafe { c_loop::enter(services.cast(), wake) }
+}
 
 extern "C" fn on_ready(_: c_int, events: c_short, callee: *mut c_void) {
     let ready = |_: &Fd| c_loop::conditions(events, EV_READ, EV_WRITE);
@@ -174,24 +172,4 @@ pub(super) struct Fd {
     read: Event,
     write: Event,
     _callee: Rc<Callee<LibeventServices>>,
-}
-
-/// What other threads wake the loop by.
-struct Wakeup {
-    pair: WakePair,
-    services: Weak<Foreign<LibeventServices>>,
-}
-
-impl AsFd for Wakeup {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.pair.fd()
-    }
-}
-
-impl FdHandler for Wakeup {
-    fn on_ready(self: Rc<Self>, ready: Ready) -> Ready {
-        self.pair.drain();
-        self.services.upgrade().iter().for_each(|services| services.turn());
-        ready
-    }
 }

@@ -29,10 +29,10 @@ connection_on_raw_loop!(LibuvConnection, LibuvServices, uv_loop: uv_loop_t);
 /// `uv_timer_t`, a `uv_idle_t` and a `uv_async_t` for timers and callbacks.
 ///
 /// They live as long as somebody holds them or a connection runs on them, or until they are
-/// [detached](crate::LoopCore::detach). `uv_run` goes on while there are connections, or callbacks that
-/// have been posted; timers and descriptors added by hand do not keep it. libuv takes one watcher for
-/// a descriptor: a second one is refused with `EEXIST`. Its timers have a resolution of a
-/// millisecond, and are never early.
+/// [detached](crate::LoopCore::detach). `uv_run` goes on while there are connections, timers,
+/// descriptors watched for something, callbacks added on its thread, or [`WorkGuard`](crate::WorkGuard)s.
+/// libuv takes one watcher for a descriptor: a second one is refused with `EEXIST`. Its timers have a
+/// resolution of a millisecond, and are never early.
 ///
 /// A host that closes whatever handles it finds, by `uv_walk`, detaches them before: of handles that
 /// it has closed itself the memory, some hundred bytes each, leaks, since libuv tells only the one who
@@ -72,7 +72,7 @@ impl LibuvServices {
             let wake = Handle::new(UV_ASYNC, |wake| uv_async_init(uv_loop, wake, on_turn))?;
             let timer = Handle::new(UV_TIMER, |timer| uv_timer_init(uv_loop, timer))?;
             let idle = Handle::new(UV_IDLE, |idle| uv_idle_init(uv_loop, idle))?;
-            uv_ref(idle.0); // what is posted is to be called
+            uv_unref(wake.0); // it is always active
             (wake, timer, idle)
         };
         let handle = wake.0;

@@ -186,11 +186,18 @@ impl Stage {
         messages
     }
 
-    /// Runs the loop for as long as it is needed, if it knows that.
-    pub(super) fn run_while_needed(&self) -> bool {
-        let runs = self.host().run_while_needed();
-        assert_eq!(self.panics.messages.take(), [""; 0], "panics have come to the loop");
-        runs
+    /// Runs the loop for as long as it is needed, or until `over` where it does not know that. Either
+    /// way it is over then.
+    pub(super) fn run_until_over(&self, over: impl Fn() -> bool + 'static) {
+        let over = Rc::new(over);
+        if self.host().run_while_needed() {
+            assert_eq!(self.panics.messages.take(), [""; 0], "panics have come to the loop");
+        } else {
+            let (over, stop) = (Rc::clone(&over), self.stopper());
+            when(&self.services(), move || over(), move || stop());
+            self.run();
+        }
+        assert!(over(), "the loop has returned, and something was still to come");
     }
 
     fn assert_ran(&self, ran: Result<()>) {

@@ -10,6 +10,7 @@ mod stream;
 #[cfg(feature = "tls")]
 mod tls;
 mod transport;
+mod work_guard;
 mod workflow;
 
 use std::any::Any;
@@ -28,6 +29,7 @@ pub(crate) use stream::{Connected, Received, Stream, StreamOwner, Traffic};
 #[cfg(feature = "tls")]
 pub(crate) use tls::SEALING_SPACE;
 pub(crate) use transport::Transport;
+pub use work_guard::WorkGuard;
 pub(crate) use workflow::{OnProgress, Progress, Workflow};
 
 use crate::error::Error;
@@ -107,13 +109,15 @@ pub trait IoServices: Any {
     ///
     /// Unless overridden by the host's own resolver, it runs the system's (`getaddrinfo`) on a
     /// thread of its own. A lookup that hangs cannot be stopped, but its thread holds nothing of
-    /// the user's, and it ends with the process.
+    /// the user's, and it ends with the process. It keeps no host running: see [`WorkGuard`].
     fn resolve(&self, host: &str, port: u16, done: ResolveCallback) -> Lookup {
         resolve::on_thread(self.core(), host, port, done)
     }
 
-    /// Tells whether connections live on this loop. For hosts whose `run` returns when nothing is
-    /// watched: a connection may wait for a lookup, which is on another thread.
+    /// Tells whether there is work on this loop, connections or [`WorkGuard`]s. For hosts whose `run`
+    /// returns when nothing is left to wait for: a connection may wait for a lookup, which is on another
+    /// thread. Such a host runs on, besides, while a timer is set, a turn is owed, or a descriptor is
+    /// watched for something.
     fn keep_alive(&self, needed: bool) {
         let _ = needed;
     }

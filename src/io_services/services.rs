@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
-use super::{FdHandler, FdKey, Interest, IoServices, LoopSession, Ready};
+use super::{FdHandler, FdKey, Interest, IoServices, LoopSession, Ready, WorkGuard};
 use crate::error::LoopError;
 use crate::ioloop::{LoopCore, Period, Remote, SessionKey, TimerCallback, TimerId};
 
@@ -111,6 +111,11 @@ impl Services {
     /// The way in from other threads.
     pub fn remote(&self) -> Remote {
         self.core().remote()
+    }
+
+    /// Has the host's run go on until the guard is dropped, as it does while there is a connection.
+    pub fn work_guard(&self) -> WorkGuard {
+        WorkGuard::new(self)
     }
 }
 

@@ -46,7 +46,8 @@ impl Remote {
 
     /// Runs `callback` on the loop's thread, in its next turn (pika's `add_callback_threadsafe`).
     /// Those of one thread run in the order posted. A loop that sleeps is woken, once for all that
-    /// are posted before it is awake.
+    /// are posted before it is awake. It keeps no host running that has nothing else to wait for: see
+    /// [`WorkGuard`](crate::WorkGuard).
     ///
     /// # Errors
     /// [`LoopError::Gone`]: `callback` has been dropped, on this thread, with nothing locked. One

@@ -1,18 +1,17 @@
 //! Of libevent.
 #![allow(unsafe_code, reason = "libevent is C")]
 
-use std::cell::Cell;
-use std::ffi::{c_int, c_short, c_void};
-use std::os::unix::net::UnixStream;
+use std::ffi::c_int;
 use std::ptr;
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use haypile::{BaseConnection, Error, Interest, LibeventConnection, LibeventServices, Misuse};
+use haypile::{BaseConnection, Error, LibeventConnection, LibeventServices, Misuse};
 
 use crate::support::Probes;
-use crate::support::hosts::libevent::{EVLOOP_NONBLOCK, Loop, Timer};
-use crate::{Handler, assert_gone, never_told, silent_broker};
+use crate::support::hosts::libevent::{EVLOOP_NONBLOCK, EVLOOP_ONCE, Loop};
+use crate::{assert_gone, never_told, on_readable, silent_broker};
 
 /// What a run returns that ends because nothing is left to run for.
 const NOTHING_LEFT: c_int = 1;
@@ -31,30 +30,36 @@ fn a_null_pointer_is_an_error() {
     assert_eq!(probes.live(), 0);
 }
 
-extern "C" fn note(_: c_int, _: c_short, noted: *mut c_void) {
-    // SAFETY: set by the test.
-    unsafe { &*noted.cast::<Cell<bool>>() }.set(true);
-}
-
-/// Neither longer nor shorter than for the host's own.
+/// As for the host's own.
 #[test]
-fn the_loop_runs_for_connections_and_the_hosts_own_alone() {
+fn a_run_of_one_round_returns_when_something_was_called() {
     let base = Loop::new();
     // SAFETY: the loop is there as long as they are.
     let services = unsafe { LibeventServices::attach(base.0) }.unwrap();
-    let (fired, probes) = (Cell::new(false), Probes::default());
-    let (timer, posted) = (probes.probe(), probes.probe());
-    services.call_later(Duration::from_secs(3600), move || timer.touch());
-    let (socket, _other) = UnixStream::pair().unwrap();
-    services.add_fd(Interest::READ, Rc::new(Handler { socket, call: || () })).unwrap();
-    services.add_callback(move || posted.touch());
-    assert_eq!(base.run(0), NOTHING_LEFT);
-    assert_eq!(probes.live(), 1, "what was posted has been called");
-    let data = (&raw const fired).cast_mut().cast();
-    let _timer = Timer::new(&base, Duration::from_millis(10), note, data);
-    assert_eq!(base.run(0), NOTHING_LEFT);
-    assert!(fired.get());
-    drop(services);
+    let called = Arc::new(AtomicUsize::new(0));
+    let call = |count: &Arc<AtomicUsize>| {
+        let count = Arc::clone(count);
+        move || _ = count.fetch_add(1, Ordering::Relaxed)
+    };
+    let called_once = || {
+        assert_eq!(base.run(EVLOOP_ONCE), 0);
+        assert_eq!(called.swap(0, Ordering::Relaxed), 1);
+    };
+    let far = services.call_later(Duration::from_secs(3600), || ());
+    services.call_later(Duration::from_millis(1), call(&called));
+    called_once();
+    services.add_callback(call(&called));
+    called_once();
+    services.remote().add_callback(call(&called)).unwrap();
+    called_once();
+    let guard = services.work_guard();
+    services.remote().add_callback(call(&called)).unwrap();
+    called_once();
+    drop(guard);
+    let other = on_readable(&services, call(&called));
+    called_once();
+    drop(other);
+    services.remove_timeout(far);
 }
 
 #[test]

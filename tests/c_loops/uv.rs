@@ -52,24 +52,6 @@ fn a_second_watcher_of_a_descriptor_is_refused() {
 }
 
 #[test]
-fn the_loop_runs_for_connections_and_posts_alone() {
-    let uv_loop = Loop::new();
-    // SAFETY: the loop is closed in order.
-    let services = unsafe { LibuvServices::attach(uv_loop.ptr()) }.unwrap();
-    let probes = Probes::default();
-    let (timer, posted) = (probes.probe(), probes.probe());
-    services.call_later(Duration::from_secs(3600), move || timer.touch());
-    let (socket, _other) = UnixStream::pair().unwrap();
-    services.add_fd(Interest::READ, Rc::new(Handler { socket, call: || () })).unwrap();
-    services.add_callback(move || posted.touch());
-    assert_eq!(uv_loop.run(UV_RUN_DEFAULT), 0);
-    assert_eq!(probes.live(), 1, "what was posted has been called");
-    drop(services);
-    uv_loop.run(UV_RUN_DEFAULT);
-    assert_eq!((uv_loop.close(), probes.live()), (0, 0));
-}
-
-#[test]
 fn a_loop_closes_once_they_are_detached() {
     let (uv_loop, probes) = (Loop::new(), Probes::default());
     let (_listener, parameters) = silent_broker();

@@ -67,8 +67,8 @@ impl ev_io {
 }
 
 impl ev_timer {
-    pub fn new(cb: ev_cb, repeat: f64) -> Self {
-        Self { watcher: ev_watcher::new(cb), at: 0.0, repeat }
+    pub fn new(cb: ev_cb) -> Self {
+        Self { watcher: ev_watcher::new(cb), at: 0.0, repeat: 0.0 }
     }
 }
 

@@ -74,17 +74,6 @@ impl Event {
         if event.is_null() { Err(io::ErrorKind::OutOfMemory.into()) } else { Ok(Self(event)) }
     }
 
-    /// Has the loop not run on for it, as libevent does for its own; it has no function for that.
-    /// One that has been added, or looks otherwise than expected, is left alone.
-    pub fn set_internal(&self) {
-        // SAFETY: an event of any version is larger than its beginning.
-        unsafe {
-            if (*self.0).flags == EVLIST_INIT {
-                (*self.0).flags |= EVLIST_INTERNAL;
-            }
-        }
-    }
-
     /// Has the loop call it, by the latest after that time. It replaces what was said before.
     pub fn add(&self, timeout: Option<Duration>) -> io::Result<()> {
         let timeout = timeout.map(|timeout| {
@@ -100,6 +89,19 @@ impl Event {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
         }
+    }
+
+    /// Has the loop call it, and run on for it if it is `needed`. What is not counts as one of libevent's
+    /// own, which it has no function for: in one that looks otherwise than expected nothing is changed.
+    pub fn add_as(&self, needed: bool) -> io::Result<()> {
+        self.del();
+        // SAFETY: an event of any version is larger than its beginning.
+        unsafe {
+            if (*self.0).flags & !EVLIST_INTERNAL == EVLIST_INIT {
+                (*self.0).flags = if needed { EVLIST_INIT } else { EVLIST_INIT | EVLIST_INTERNAL };
+            }
+        }
+        self.add(None)
     }
 
     /// Has the loop call it as if its time had come.

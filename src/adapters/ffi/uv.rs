@@ -54,22 +54,20 @@ unsafe extern "C" {
     pub fn uv_unref(handle: *mut uv_handle_t);
 }
 
-/// A handle in the loop, which does not keep `uv_run` going. Dropped, it is closed; its memory goes
-/// when libuv says so.
+/// A handle in the loop. Dropped, it is closed; its memory goes when libuv says so.
 pub struct Handle(pub *mut uv_handle_t);
 
 impl Handle {
     pub fn new(kind: c_uint, init: impl FnOnce(*mut uv_handle_t) -> c_int) -> io::Result<Self> {
         let handle = Box::into_raw(vec![0u128; units(kind)].into_boxed_slice()).cast();
-        let initialised = checked(init(handle));
-        // SAFETY: initialised, or nobody else's.
-        unsafe {
-            match initialised {
-                Ok(()) => uv_unref(handle),
-                Err(_) => free(handle, kind),
+        match checked(init(handle)) {
+            Ok(()) => Ok(Self(handle)),
+            Err(error) => {
+                // SAFETY: not initialised, it is nobody else's.
+                unsafe { free(handle, kind) };
+                Err(error)
             }
         }
-        initialised.map(|()| Self(handle))
     }
 
     pub fn set_data<T>(&self, data: *const T) {

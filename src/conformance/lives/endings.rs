@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
-use crate::conformance::stage::{Stage, assert_closed, close, open_channel, watch, when};
+use crate::conformance::stage::{Stage, assert_closed, close, open_channel, watch};
 use crate::conformance::tools::peers::{self, Peer};
 use crate::conformance::tools::{Probe, Probes, Trace, publish, readable_pair};
 use crate::{
@@ -216,7 +216,7 @@ fn assert_gone(services: &Services) {
 /// A name is looked up on another thread: a host whose run ends when nothing is watched has nothing
 /// to wait for then, and must run on all the same. Nor may it stay when that is over.
 pub(in crate::conformance) fn a_connection_keeps_its_loop_running(stage: &Stage) {
-    let (peer, stop) = (obedient(), stage.stopper());
+    let peer = obedient();
     let mut known = peer.parameters();
     known.set_host("localhost");
     let mut unknown = peers::parameters_of(peers::dead_end());
@@ -229,13 +229,29 @@ pub(in crate::conformance) fn a_connection_keeps_its_loop_running(stage: &Stage)
             .on_open_error(move |_, _| failed.add(host))
             .on_close(move |_, _| closed.add(host));
         stage.services().connect(parameters, callbacks);
-        if !stage.run_while_needed() {
-            let (ended, stop, count) = (ended.clone(), Rc::clone(&stop), ended.len());
-            when(&stage.services(), move || ended.len() > count, move || stop());
-            stage.run();
-        }
-        assert_eq!(ended.take(), [host], "the loop has left its connection");
+        let over = ended.clone();
+        stage.run_until_over(move || over.len() > 0);
+        assert_eq!(ended.take(), [host]);
     }
+    peer.join();
+}
+
+/// Whoever connects again by a timer has no connection meanwhile.
+pub(in crate::conformance) fn a_loop_runs_on_for_the_next_attempt(stage: &Stage) {
+    let (peer, closed) = (obedient(), Rc::new(Cell::new(false)));
+    let (parameters, services) = (peer.parameters(), stage.services().downgrade());
+    let close_it = Rc::clone(&closed);
+    let again = move |_: &Connection, _| {
+        let services = services.upgrade().expect("the loop runs");
+        services.clone().call_later(Duration::from_millis(20), move || {
+            let callbacks =
+                ConnectionCallbacks::new().on_open(close).on_close(move |_, _| close_it.set(true));
+            services.connect(parameters, callbacks);
+        });
+    };
+    let refused = peers::parameters_of(peers::dead_end());
+    stage.services().connect(refused, ConnectionCallbacks::new().on_open_error(again));
+    stage.run_until_over(move || closed.get());
     peer.join();
 }
 

@@ -8,3 +8,4 @@ pub(super) mod timers;
 use std::time::Duration;
 
 const MS: Duration = Duration::from_millis(1);
+const HOUR: Duration = Duration::from_secs(3600);

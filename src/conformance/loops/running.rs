@@ -4,11 +4,12 @@ use std::cell::Cell;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
+use std::thread;
 
-use super::MS;
+use super::{HOUR, MS};
 use crate::conformance::stage::Stage;
 use crate::conformance::tools::Trace;
-use crate::{ConnectionCallbacks, ConnectionParameters, Ready};
+use crate::{ConnectionCallbacks, ConnectionParameters, FdKey, Ready, WorkGuard};
 
 /// pika asks the adapter for its native loop; here that is its type's business. What everyone has
 /// of it is the services.
@@ -69,6 +70,61 @@ pub(in crate::conformance) fn it_is_run_again(stage: &Stage) {
     // A stop is not heeded at once everywhere.
     assert!(trace.len() >= 2);
     stage.services().remove_fd(key);
+}
+
+thread_local! {
+    static GUARD: Cell<Option<WorkGuard>> = const { Cell::new(None) };
+    static WORKED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A timer, a callback, a descriptor, a guard: each is enough, and none keeps it when it is over.
+pub(in crate::conformance) fn it_runs_on_for_what_is_to_come(stage: &Stage) {
+    let (services, came) = (stage.services(), Trace::new());
+    let runs_for = |what: &'static str| {
+        let seen = came.clone();
+        stage.run_until_over(move || !seen.is_empty());
+        assert_eq!(came.take(), [what]);
+    };
+    assert!(services.remove_timeout(services.call_later(HOUR, || ())));
+    let (_other, silent) = UnixStream::pair().expect("a pair");
+    let silent = stage.watch(silent, Ready::NONE, |_| panic!("nobody wants that"));
+
+    let timer = came.clone();
+    services.call_later(20 * MS, move || timer.add("timer"));
+    runs_for("timer");
+    let callback = came.clone();
+    services.add_callback(move || callback.add("callback"));
+    runs_for("callback");
+
+    let (mut there, here) = UnixStream::pair().expect("a pair");
+    let peer = thread::spawn(move || {
+        thread::sleep(20 * MS);
+        there.write_all(b"x").expect("there is room");
+        there
+    });
+    let (key, read) = (Rc::new(Cell::new(FdKey(usize::MAX))), came.clone());
+    let (own, weak) = (Rc::clone(&key), services.downgrade());
+    key.set(stage.watch(here, Ready::READ, move |_| {
+        read.add("descriptor");
+        weak.upgrade().expect("the loop runs").remove_fd(own.get());
+        Ready::NONE
+    }));
+    runs_for("descriptor");
+    drop(peer.join().expect("no panic"));
+
+    GUARD.set(Some(services.work_guard()));
+    let remote = services.remote();
+    let worker = thread::spawn(move || {
+        thread::sleep(20 * MS);
+        let work = || {
+            WORKED.set(true);
+            drop(GUARD.take());
+        };
+        remote.add_callback(work).expect("the loop is there");
+    });
+    stage.run_until_over(|| WORKED.get());
+    worker.join().expect("no panic");
+    services.remove_fd(silent);
 }
 
 pub(in crate::conformance) fn an_idle_loop_does_not_spin(stage: &Stage) {

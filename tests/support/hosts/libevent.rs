@@ -13,6 +13,7 @@ use haypile::{
     Result, Services,
 };
 
+pub const EVLOOP_ONCE: c_int = 1;
 pub const EVLOOP_NONBLOCK: c_int = 2;
 
 #[repr(C)]
