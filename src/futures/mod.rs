@@ -56,7 +56,11 @@
 //! use haypile::{IOLoop, Services};
 //!
 //! fn spawn(services: &Services, task: impl Future<Output = ()> + 'static) {
-//!     let remote = services.remote();
+//!     let (remote, work) = (services.remote(), services.work_guard());
+//!     let task = async move {
+//!         task.await;
+//!         drop(work); // a run that returns when nothing is left to wait for goes on until here
+//!     };
 //!     let post = move |woken: Runnable| {
 //!         // Refused by a loop that has gone, it is dropped, and the task with it.
 //!         let _ = remote.add_callback(|| _ = woken.run());

@@ -25,6 +25,7 @@ every_host!(
     tasks_share_a_connection,
     tasks_have_a_channel_each,
     a_task_is_woken_by_another_thread,
+    a_run_goes_on_for_its_tasks,
     a_loop_that_goes_drops_its_tasks,
 );
 
@@ -173,6 +174,30 @@ fn a_task_is_woken_by_another_thread<H: Host>() {
         });
     });
     assert_eq!(woken.get(), TIMES);
+}
+
+/// Also where it returns when nothing is left to wait for: before their connection is there, and after
+/// that has ended.
+fn a_run_goes_on_for_its_tasks<H: Host>() {
+    let host = H::new();
+    let done = Rc::new(Cell::new(false));
+    let (connection, is_done) = (host.connect(broker(), ConnectionCallbacks::new()), done.clone());
+    let stop = host.stopper();
+    host.spawner()(Box::pin(async move {
+        woken_elsewhere().await;
+        let connection = connection.opened().await.expect("it opens");
+        connection.open_channel().await.expect("it opens");
+        connection.close(200, "bye").await.expect("it closes");
+        for _ in 0..3 {
+            woken_elsewhere().await;
+        }
+        is_done.set(true);
+        stop();
+    }));
+    if !host.run_while_needed() {
+        host.run();
+    }
+    assert!(done.get(), "the loop has left its task");
 }
 
 /// With all that they hold, of which some calls the connection that goes too.

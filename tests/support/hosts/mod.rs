@@ -73,9 +73,14 @@ pub trait Host: ConformanceHost + Sized {
     /// What has the loop run a task, by the loop's own executor. On one that has none, a task is polled
     /// by callbacks: a wake posts one.
     fn spawner(&self) -> Rc<dyn Fn(Task)> {
-        let remote = self.services().remote();
+        let weak = self.services().downgrade();
         Rc::new(move |task| {
-            let remote = remote.clone();
+            let services = weak.upgrade().expect("the loop is there");
+            let (remote, work) = (services.remote(), services.work_guard());
+            let task = async move {
+                task.await;
+                drop(work);
+            };
             let post = move |woken: Runnable| {
                 // Refused by a loop that has gone, it is dropped, and the task with it.
                 let _ = remote.add_callback(|| _ = woken.run());
