@@ -327,10 +327,13 @@ mod of_async_io {
 
 #[cfg(feature = "calloop")]
 mod of_calloop {
+    use std::io;
     use std::time::Instant;
 
+    use calloop::generic::Generic;
     use calloop::timer::{TimeoutAction, Timer};
-    use calloop::{EventLoop, LoopHandle};
+    use calloop::{EventLoop, Interest, LoopHandle, Mode};
+    use haypile::conformance::tools::readable_pair;
     use haypile::{CalloopConnection, CalloopServices, Services};
     use haypile::{ConnectionCallbacks, ConnectionParameters, IOLoop};
 
@@ -458,6 +461,32 @@ mod of_calloop {
         assert!(begun.elapsed() >= Duration::from_millis(20));
         event_loop.dispatch(Duration::from_millis(20), &mut ()).expect("a dispatch");
         assert_eq!(fired.get(), 1);
+    }
+
+    /// calloop forgets all that was due in it. Of a connection's socket, something comes.
+    #[test]
+    fn after_a_dispatch_that_the_host_ends_by_an_error_the_next_event_finds_what_was_due() {
+        let (mut event_loop, services) = new_loop();
+        let (end, mut peer) = End::pair(true, || ());
+        services.add_fd(Ready::READ, end).expect("a socket");
+        let (_there, failing) = readable_pair();
+        let failing = Generic::new(failing, Interest::READ, Mode::Level);
+        let fails = |_, _: &mut _, (): &mut ()| Err(io::Error::other("of the host's"));
+        let failing = event_loop.handle().insert_source(failing, fails).expect("a source");
+        let came = Rc::new(Cell::new(0));
+        let come = || {
+            let came = Rc::clone(&came);
+            move || came.set(came.get() + 1)
+        };
+        services.add_callback(come());
+        services.call_later(Duration::ZERO, come());
+        event_loop.dispatch(Duration::ZERO, &mut ()).expect_err("the host's source has failed");
+        event_loop.handle().remove(failing);
+        peer.write_all(b"x").expect("room");
+        event_loop.dispatch(Duration::from_secs(60), &mut ()).expect("a dispatch");
+        assert_eq!(came.get(), 2);
+        services.call_later(Duration::ZERO, come());
+        dispatch_until(&mut event_loop, || came.get() == 3);
     }
 
     #[test]

@@ -5,10 +5,9 @@
 
 use std::ops::{BitAnd, BitOr};
 use std::rc::Rc;
-use std::sync::Arc;
-use std::task::{Wake, Waker};
+use std::task::Waker;
 
-use super::foreign::{Foreign, Host};
+use super::foreign::{self, Foreign, Host};
 use crate::io_services::{Interest, Ready};
 
 /// What the callback of a descriptor is given.
@@ -89,17 +88,11 @@ pub(super) unsafe fn waker(wake: impl Fn() + 'static) -> Waker {
     // SAFETY: see above.
     unsafe impl<F> Sync for AnyThread<F> {}
 
-    impl<F: Fn()> Wake for AnyThread<F> {
-        fn wake(self: Arc<Self>) {
-            self.wake_by_ref();
-        }
-
-        fn wake_by_ref(self: &Arc<Self>) {
-            (self.0)();
-        }
-    }
-
-    Waker::from(Arc::new(AnyThread(wake)))
+    let wake = AnyThread(wake);
+    foreign::waker(move || {
+        let AnyThread(wake) = &wake;
+        wake();
+    })
 }
 
 /// What a loop is told of an interest, given its names for both.
@@ -113,8 +106,8 @@ pub(super) fn conditions<T>(found: T, read: T, write: T) -> Ready
 where
     T: Copy + Default + PartialEq + BitAnd<Output = T>,
 {
-    let told = |flag, ready| if found & flag != T::default() { ready } else { Ready::NONE };
-    told(read, Ready::READ) | told(write, Ready::WRITE)
+    let told = |flag| found & flag != T::default();
+    Ready::READ.when(told(read)) | Ready::WRITE.when(told(write))
 }
 
 /// Gives a connection type what it has of a raw loop.

@@ -3,19 +3,17 @@
 use std::cell::Cell;
 use std::io;
 use std::rc::{Rc, Weak};
-use std::sync::Arc;
-use std::task::{Wake, Waker};
 use std::time::Instant;
 
 use calloop::generic::{Generic, NoIoDrop};
-use calloop::ping::{Ping, make_ping};
+use calloop::ping::make_ping;
 use calloop::timer::{TimeoutAction, Timer};
 use calloop::{
     EventSource, LoopHandle, Mode, Poll, PostAction, Readiness, RegistrationToken, Token,
     TokenFactory,
 };
 
-use super::foreign::{Foreign, Held, Host, OfLoop};
+use super::foreign::{self, Foreign, Held, Host, OfLoop};
 use crate::connection::{ConnectionCallbacks, ConnectionWorkflow};
 use crate::error::Result;
 use crate::io_services::{Interest, Ready, Services};
@@ -76,14 +74,19 @@ impl CalloopConnection {
 /// They live as long as somebody holds them or a connection runs on them, and no longer than the
 /// loop. A callback that captures a [`LoopHandle`] keeps the loop; what its `downgrade` gives does
 /// not.
+///
+/// A source of the host's that gives an error ends the dispatch, and calloop forgets all timers that
+/// were due in it, the host's too. Should the host go on then, what of these services was due comes
+/// with the next event of one of their descriptors, or the next post. So a source that lives on after
+/// an error should keep it to itself.
 pub struct CalloopServices<Data: 'static> {
     me: Weak<Foreign<Self>>,
     /// Held weakly, by a type that has no name.
     handle: Box<dyn Fn() -> Option<LoopHandle<'static, Data>>>,
     timer: Cell<Option<RegistrationToken>>,
     posts: Cell<Option<RegistrationToken>>,
-    /// A turn is to be at once.
-    is_owed: Cell<bool>,
+    /// What the timer is set to.
+    due: Cell<Option<Instant>>,
 }
 
 impl<Data> CalloopServices<Data> {
@@ -93,12 +96,12 @@ impl<Data> CalloopServices<Data> {
     /// [`Error::Io`](crate::Error::Io) if the loop takes no more sources.
     pub fn attach(handle: &LoopHandle<'static, Data>) -> Result<Services> {
         let (weak, (ping, posts)) = (handle.downgrade(), make_ping()?);
-        let services = Foreign::new(Waker::from(Arc::new(Post(ping))), |me| Self {
+        let services = Foreign::new(foreign::waker(move || ping.ping()), |me| Self {
             me: Weak::clone(me),
             handle: Box::new(move || weak.upgrade()),
             timer: Cell::new(None),
             posts: Cell::new(None),
-            is_owed: Cell::new(false),
+            due: Cell::new(None),
         });
         let of_loop = OfLoop(Rc::downgrade(&services));
         let posts = handle.insert_source(posts, move |(), (), _| turn(&of_loop.0));
@@ -109,6 +112,7 @@ impl<Data> CalloopServices<Data> {
     /// A new source each time: calloop calls the old one once more if it has been due meanwhile,
     /// and then has it twice.
     fn set(&self, deadline: Option<Instant>) {
+        self.due.set(deadline);
         let Some(handle) = (self.handle)() else { return };
         self.timer.take().into_iter().for_each(|old| handle.remove(old));
         let Some(deadline) = deadline else { return };
@@ -120,11 +124,16 @@ impl<Data> CalloopServices<Data> {
         let timer = timer.inspect_err(|refused| log::error!("calloop takes no timer: {refused}"));
         self.timer.set(timer.ok());
     }
+
+    /// A turn is owed: the timer has not been called yet, or calloop has forgotten it.
+    fn is_over(&self) -> bool {
+        self.due.get().is_some_and(|due| due <= Instant::now())
+    }
 }
 
 fn turn<Data>(services: &Weak<Foreign<CalloopServices<Data>>>) {
     if let Some(services) = services.upgrade() {
-        services.is_owed.set(false);
+        services.due.set(None);
         services.turn();
     }
 }
@@ -137,13 +146,19 @@ impl<Data> Host for CalloopServices<Data> {
         let io = Generic::new(handler, calloop::Interest::EMPTY, Mode::Level);
         let interest = Rc::new(Cell::new(interest));
         let (wanted, source) = (Rc::clone(&interest), Watch { io, interest: interest.clone() });
+        let me = Weak::clone(&self.me);
         let source = handle.insert_source(source, move |readiness, handler, _| {
-            let readable = if readiness.readable { Ready::READ } else { Ready::NONE };
-            let writable = if readiness.writable { Ready::WRITE } else { Ready::NONE };
+            let (readable, writable) = (readiness.readable, readiness.writable);
+            let ready = Ready::READ.when(readable) | Ready::WRITE.when(writable);
             // An earlier callback of the batch may have changed what is wanted.
-            let ready = (readable | writable) & wanted.get();
+            let ready = ready & wanted.get();
             if !ready.is_empty() {
                 Rc::clone(&handler.0).on_ready(ready);
+            }
+            let late = me.upgrade().filter(|me| me.is_over());
+            if let Some(handle) = late.and_then(|me| (me.handle)()) {
+                let me = Weak::clone(&me);
+                handle.insert_idle(move |_| turn(&me)); // when all of the batch has been called
             }
             Ok(PostAction::Continue)
         });
@@ -160,15 +175,11 @@ impl<Data> Host for CalloopServices<Data> {
     }
 
     fn set_timer(&self, deadline: Option<Instant>) {
-        if !self.is_owed.get() {
-            self.set(deadline);
-        }
+        self.set(self.due.get().filter(|_| self.is_over()).or(deadline));
     }
 
     fn defer(&self) {
-        if !self.is_owed.replace(true) {
-            self.set(Some(Instant::now()));
-        }
+        self.set(Some(Instant::now()));
     }
 
     fn leave(&self) {
@@ -176,15 +187,6 @@ impl<Data> Host for CalloopServices<Data> {
         if let (Some(handle), Some(posts)) = ((self.handle)(), self.posts.take()) {
             handle.remove(posts);
         }
-    }
-}
-
-/// Wakes the loop from other threads.
-struct Post(Ping);
-
-impl Wake for Post {
-    fn wake(self: Arc<Self>) {
-        self.0.ping();
     }
 }
 

@@ -175,8 +175,8 @@ extern "C" fn on_end(_: *mut ev_loop, watcher: *mut ev_watcher, _: c_int) {
 extern "C" fn on_ready(_: *mut ev_loop, watcher: *mut ev_watcher, events: c_int) {
     // With an error libev tells of both, also of what is not watched for.
     let ready = |fd: &Fd| {
-        let failed = if events & EV_ERROR != 0 { Ready::ERROR } else { Ready::NONE };
-        c_loop::conditions(events & fd.events(), EV_READ, EV_WRITE) | failed
+        let ready = c_loop::conditions(events & fd.events(), EV_READ, EV_WRITE);
+        ready | Ready::ERROR.when(events & EV_ERROR != 0)
     };
     // SAFETY: the watcher is stopped before its data goes, and that before the services.
     unsafe { c_loop::ready::<LibevServices>((*watcher).data.cast(), ready, |_| ()) }

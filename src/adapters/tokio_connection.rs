@@ -169,9 +169,8 @@ impl Watch {
         // An error here means that the runtime is shutting down.
         let (mut read, mut write) = (read.and_then(at_once), write.and_then(at_once));
         let hung_up = write.as_ref().is_some_and(|write| write.ready().is_write_closed());
-        let readable = read.as_ref().map_or(Ready::NONE, |_| Ready::READ);
-        let writable = write.as_ref().map_or(Ready::NONE, |_| Ready::WRITE);
-        let ready = if hung_up { interest | Ready::ERROR } else { readable | writable };
+        let found = Ready::READ.when(read.is_some()) | Ready::WRITE.when(write.is_some());
+        let ready = if hung_up { interest | Ready::ERROR } else { found };
         if ready.is_empty() {
             return;
         }

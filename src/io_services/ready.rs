@@ -22,6 +22,12 @@ impl Ready {
     /// reader or writer learns the error by its read or write.
     pub const ERROR: Self = Self(8);
 
+    /// This set if that holds, else nothing.
+    #[cfg(any(feature = "calloop", feature = "libev", feature = "tokio",))]
+    pub(crate) fn when(self, holds: bool) -> Self {
+        if holds { self } else { Self::NONE }
+    }
+
     /// Whether all of `other` is in this set.
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
