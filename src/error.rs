@@ -297,6 +297,12 @@ pub enum ParametersError {
         /// Its name.
         kind: &'static str,
     },
+    /// A [kind of connection](crate::ConnectionKind) for a loop that does not run on this thread.
+    #[error("{kind} connections are made where {kind} runs, which it does not here")]
+    KindNotRunning {
+        /// Its name.
+        kind: &'static str,
+    },
     /// A [kind of connection](crate::ConnectionKind) that this build does not have.
     #[error("{kind} connections are not compiled in: the feature {kind:?} of haypile is off")]
     KindNotCompiledIn {

@@ -87,21 +87,40 @@ fn on_the_local_set_that_runs() {
     peer.join();
 }
 
+#[cfg(feature = "tokio")]
+#[test]
+fn a_kind_whose_loop_does_not_run_is_told() {
+    let (callbacks, _) = callbacks(Rc::new(|| ()));
+    let kind: ConnectionKind = "tokio".parse().expect("a kind");
+    let refused = create_connection(kind, parameters_of(dead_end()), callbacks);
+    let error = Error::Parameters(ParametersError::KindNotRunning { kind: "tokio" });
+    assert_eq!(refused.err(), Some(error));
+}
+
 #[test]
 fn a_kind_that_cannot_be_made_by_its_name_is_told() {
     let parse = |name: &str| name.parse::<ConnectionKind>().expect_err("no such kind");
     assert_eq!(parse("twisted"), ParametersError::UnknownKind("twisted".into()));
-    let names = [("async-io", cfg!(feature = "async-io")), ("calloop", cfg!(feature = "calloop"))];
-    for (kind, compiled_in) in names {
+    let needs_services = [
+        ("async-io", cfg!(feature = "async-io")),
+        ("calloop", cfg!(feature = "calloop")),
+        ("glib", cfg!(feature = "glib")),
+        ("libev", cfg!(feature = "libev")),
+        ("libevent", cfg!(feature = "libevent")),
+        ("libuv", cfg!(feature = "libuv")),
+    ];
+    let not_compiled_in = |kind: &'static str| {
         let error = parse(kind);
-        if compiled_in {
-            assert_eq!(error, ParametersError::KindNeedsServices { kind });
-        } else {
-            assert_eq!(error, ParametersError::KindNotCompiledIn { kind });
-            assert!(error.to_string().contains(&format!("feature {kind:?}")), "{error}");
+        assert_eq!(error, ParametersError::KindNotCompiledIn { kind });
+        assert!(error.to_string().contains(&format!("feature {kind:?}")), "{error}");
+    };
+    for (kind, compiled_in) in needs_services {
+        match compiled_in {
+            true => assert_eq!(parse(kind), ParametersError::KindNeedsServices { kind }),
+            false => not_compiled_in(kind),
         }
     }
     if cfg!(not(feature = "tokio")) {
-        assert_eq!(parse("tokio"), ParametersError::KindNotCompiledIn { kind: "tokio" });
+        not_compiled_in("tokio");
     }
 }

@@ -117,7 +117,11 @@ fn hello_publishes_and_consumes_ten_messages_and_closes() {
 
 /// The program that there is for each loop.
 fn publishes_by_the_timer_of_its_loop(example: &str) {
-    let lines = run_with(example, &["20"]);
+    publishes_by_a_timer(example, &["20"]);
+}
+
+fn publishes_by_a_timer(example: &str, arguments: &[&str]) {
+    let lines = run_with(example, arguments);
     let received = (1..=10).map(|number| format!("received message {number}"));
     let end = "connection closed by this client: (200) bye".to_owned();
     let expected: Vec<_> =
@@ -134,6 +138,14 @@ fn async_await_publishes_and_consumes_by_futures() {
 #[test]
 fn protocol_connection_publishes_by_its_timer() {
     publishes_by_the_timer_of_its_loop("protocol_connection");
+}
+
+#[test]
+fn any_loop_publishes_by_the_timer_of_the_loop_that_it_is_given() {
+    publishes_by_the_timer_of_its_loop("any_loop");
+    if cfg!(feature = "tokio") {
+        publishes_by_a_timer("any_loop", &["20", "tokio"]);
+    }
 }
 
 #[cfg(feature = "async-io")]

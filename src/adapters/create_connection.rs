@@ -88,10 +88,12 @@ impl FromStr for ConnectionKind {
 /// ```
 ///
 /// # Errors
-/// [`Error::Io`](crate::Error::Io) if the operating system has no loop to give.
+/// [`Error::Io`](crate::Error::Io) if the operating system has no loop to give;
+/// [`ParametersError::KindNotRunning`] for [`ConnectionKind::Tokio`] outside of tokio.
 ///
 /// # Panics
-/// For [`ConnectionKind::Tokio`], as `TokioServices::attach`: outside of a `LocalSet` or local runtime.
+/// For [`ConnectionKind::Tokio`] on a runtime of tokio's, as `TokioServices::attach`: outside of its
+/// `LocalSet`s, if it is not a local one.
 pub fn create_connection(
     kind: impl Into<ConnectionKind>,
     workflow: impl Into<ConnectionWorkflow>,
@@ -100,7 +102,11 @@ pub fn create_connection(
     Ok(match kind.into() {
         ConnectionKind::Select => Box::new(SelectConnection::new(workflow, callbacks)?),
         #[cfg(feature = "tokio")]
-        ConnectionKind::Tokio => Box::new(TokioConnection::new(workflow, callbacks)),
+        ConnectionKind::Tokio => {
+            let runs = tokio::runtime::Handle::try_current();
+            runs.map_err(|_| ParametersError::KindNotRunning { kind: "tokio" })?;
+            Box::new(TokioConnection::new(workflow, callbacks))
+        }
         ConnectionKind::Services(services) => {
             Box::new(ServicesConnection::with_services(workflow, callbacks, &services))
         }
