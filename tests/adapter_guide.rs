@@ -43,7 +43,7 @@ impl Host for PollHost {
 
 impl Drop for PollHost {
     fn drop(&mut self) {
-        self.adapter.detach();
+        self.services().core().detach();
     }
 }
 

@@ -23,7 +23,7 @@ pub struct PollServices {
 }
 
 impl PollServices {
-    /// Services on that loop. [`detach`](Self::detach) them before it goes.
+    /// Services on that loop. [`detach`](LoopCore::detach) them before it goes.
     pub fn attach(poll_loop: &Rc<PollLoop>) -> io::Result<Rc<Self>> {
         // What wakes the loop from other threads: it watches one end, they write to the other.
         let (woken, waker) = UnixStream::pair()?;
@@ -44,6 +44,8 @@ impl PollServices {
         };
         let key = poll_loop.watch(woken, PollFlags::IN, Rc::new(on_wake));
         services.keys.borrow_mut().insert(key);
+        let me = Rc::downgrade(&services);
+        services.core.add_on_detach(move || me.upgrade().iter().for_each(|me| me.leave()));
         Ok(services)
     }
 
@@ -51,9 +53,8 @@ impl PollServices {
         Services::from(Rc::clone(self) as Rc<dyn IoServices>)
     }
 
-    /// Ends all that runs on them, and leaves nothing with the loop.
-    pub fn detach(&self) {
-        self.core.detach();
+    /// Leaves nothing with the loop.
+    fn leave(&self) {
         self.poll_loop.set_alarm(None);
         let keys = self.keys.take();
         keys.into_iter().for_each(|key| self.poll_loop.unwatch(key));
@@ -108,7 +109,8 @@ impl IoServices for PollServices {
 
 impl Drop for PollServices {
     fn drop(&mut self) {
-        self.detach();
+        self.core.detach();
+        self.leave();
     }
 }
 
@@ -120,10 +122,9 @@ fn events(interest: Interest) -> PollFlags {
 }
 
 fn ready(events: PollFlags) -> Ready {
-    let of = |flags, ready| if events.intersects(flags) { ready } else { Ready::NONE };
-    of(PollFlags::IN, Ready::READ)
-        | of(PollFlags::OUT, Ready::WRITE)
-        | of(PollFlags::HUP | PollFlags::ERR, Ready::ERROR)
+    Ready::READ.when(events.contains(PollFlags::IN))
+        | Ready::WRITE.when(events.contains(PollFlags::OUT))
+        | Ready::ERROR.when(events.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL))
 }
 
 /// Writes a byte for each wake. One that finds no room is not the first.

@@ -36,9 +36,10 @@ fn main() -> std::result::Result<(), Box<dyn Error>> {
             println!("{reason}");
             on_closed.stop();
         });
-    adapter.services().connect(parameters, callbacks);
+    let services = adapter.services();
+    services.connect(parameters, callbacks);
     poll_loop.run()?;
-    adapter.detach();
+    services.core().detach();
     Ok(())
 }
 

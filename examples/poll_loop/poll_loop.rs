@@ -14,7 +14,7 @@ use rustix::io::Errno;
 pub type Callback = Rc<dyn Fn()>;
 pub type OnEvents = Rc<dyn Fn(PollFlags)>;
 
-const HANG_UP: PollFlags = PollFlags::HUP.union(PollFlags::ERR);
+const HANG_UP: PollFlags = PollFlags::HUP.union(PollFlags::ERR).union(PollFlags::NVAL);
 
 #[derive(Default)]
 pub struct PollLoop {

@@ -59,7 +59,6 @@ pub(super) unsafe fn turn<H: Host>(services: *const Foreign<H>) {
 ///
 /// # Safety
 /// As of [`enter`].
-#[cfg(any(feature = "glib", feature = "libev"))]
 pub(super) unsafe fn end<H: Host>(services: *const Foreign<H>) {
     // SAFETY: the caller's promise.
     unsafe { enter(services, Foreign::end) }

@@ -128,7 +128,6 @@ impl<H: Host> Foreign<H> {
     }
 
     /// The keys of all descriptors are below that.
-    #[cfg(feature = "glib")]
     pub(super) fn keys(&self) -> usize {
         self.fds.borrow().capacity()
     }

@@ -195,6 +195,7 @@ const FURTHER: &[Scenario] = scenarios! {
     endings::a_connection_outlives_its_handles,
     endings::a_closed_connection_leaves_nothing,
     endings::a_loop_that_ends_drops_all_that_it_has,
+    endings::services_that_are_detached_leave_the_loop,
     endings::a_connection_keeps_its_loop_running,
     endings::a_loop_runs_on_for_the_next_attempt,
     endings::callbacks_drop_what_they_hold,

@@ -1,6 +1,5 @@
 //! What happened is told to the user's closures, with nothing borrowed.
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
 use super::arriving::Arrival;
@@ -13,7 +12,7 @@ use super::session::Session;
 use crate::channel::{Channel, ChannelId, Delivery, Observers, OnMessage, Origin};
 use crate::error::{Closed, Error, Party};
 use crate::io_services::{Services, Workflow};
-use crate::ioloop::LoopCore;
+use crate::ioloop::{LoopCore, call_each};
 
 impl Session {
     pub(super) fn deliver(&self, core: &Rc<LoopCore>, event: Event<'_>) {
@@ -131,17 +130,9 @@ impl Session {
         }
     }
 
-    /// Calls user's closures. Where a panic unwinds, it goes on when all have been called: those
-    /// behind the one that panicked would not be called again. Of several panics, the first.
+    /// Calls user's closures, each.
     fn call_each(&self, core: &LoopCore, calls: impl Iterator<Item = impl FnOnce()>) {
-        let mut first = None;
-        for call in calls {
-            let called = catch_unwind(AssertUnwindSafe(|| self.call(core, call)));
-            first = first.or(called.err());
-        }
-        if let Some(panic) = first {
-            resume_unwind(panic);
-        }
+        call_each(calls.map(|call| || self.call(core, call)));
     }
 
     /// Calls every closure of a list that the channel keeps. Returns whether there was one.

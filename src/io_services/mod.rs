@@ -57,10 +57,10 @@ pub trait FdHandler: AsFd {
 ///
 /// The adapter keeps a [`LoopCore`], made with a waker, and calls its [`turn`](LoopCore::turn) when
 /// its timer fires, when it was asked to [`defer`](Self::defer) and when it was woken; it sets its
-/// timer to what `turn` gives. Before the host goes it calls [`detach`](LoopCore::detach), and drops
-/// the handlers that are left. Nothing
-/// of the host may be borrowed while it calls `turn` or [`on_ready`](FdHandler::on_ready): both run
-/// user code, which may call every method here. No method calls user code itself.
+/// timer to what `turn` gives. Before the host goes it calls [`detach`](LoopCore::detach), which others
+/// may call too: [then](LoopCore::add_on_detach) it drops the handlers that are left. Nothing of the
+/// host may be borrowed while it calls `turn` or [`on_ready`](FdHandler::on_ready): both run user code,
+/// which may call every method here. No method calls user code itself.
 ///
 /// [`Services::new`] takes the adapter; [`Services::connect`] opens connections on it.
 ///

@@ -22,9 +22,9 @@ impl Ready {
     /// reader or writer learns the error by its read or write.
     pub const ERROR: Self = Self(8);
 
-    /// This set if that holds, else nothing.
-    #[cfg(any(feature = "calloop", feature = "libev", feature = "tokio",))]
-    pub(crate) fn when(self, holds: bool) -> Self {
+    /// This set if that `holds`, else nothing.
+    #[must_use]
+    pub const fn when(self, holds: bool) -> Self {
         if holds { self } else { Self::NONE }
     }
 

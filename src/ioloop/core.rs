@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::batch::Batches;
 use super::buffers::Buffers;
 use super::keyed::{Key, Keyed};
-use super::panics::{PanicGuard, Panics, log_panic};
+use super::panics::{PanicGuard, Panics, call_each, log_panic};
 use super::remote::{Remote, RemotePost};
 use super::timer_callback::{Lent, TimerCallback};
 use super::timers::{Due, Period, TimerId, Timers, nanos, overwrite};
@@ -168,14 +168,16 @@ impl LoopCore {
         let sessions = self.sessions.borrow_mut().take();
         let dirty = self.batches.take_dirty();
         leave();
-        for on_detach in self.on_detach.take() {
-            drop(self.call_user(on_detach));
-        }
-        let on_panic = self.panics.replace(log_panic);
-        drop(self.call_user(move || {
+        let panics = &self.panics;
+        let abandon = move || {
+            let on_panic = panics.replace(log_panic);
             sessions.iter().for_each(|session| session.abandon());
             drop((remote, posted, timers, lookups, sessions, dirty, on_panic));
-        }));
+        };
+        let on_detach = self.on_detach.take().into_iter();
+        let calls = on_detach.map(|call| call as Box<dyn FnOnce() + '_>);
+        let calls = calls.chain([Box::new(abandon) as Box<dyn FnOnce() + '_>]);
+        call_each(calls.map(|call| || drop(self.call_user(call))));
     }
 
     /// Has `on_detach` called by [`detach`](Self::detach), in the order added, when no wake comes any

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::core::LoopCore;
 use super::fds::Fds;
-use super::panics::Panics;
+use super::panics::{Panics, call_each};
 use super::pollers::{AnyPoller, EVENTS, Event, PollerKind, Token, Wait, has_failed, ready, token};
 use crate::error::{Error, LoopError, Result};
 use crate::io_services::{FdHandler, FdKey, Interest, IoServices, Ready, after};
@@ -34,9 +34,9 @@ pub(super) struct Inner {
 }
 
 impl Inner {
-    pub(super) fn new(kind: PollerKind) -> Result<Self> {
+    pub(super) fn new(kind: PollerKind) -> Result<Rc<Self>> {
         let poller = AnyPoller::open(kind)?;
-        Ok(Self {
+        let inner = Rc::new(Self {
             core: LoopCore::with_panics(poller.waker(), Panics::Unwind),
             kind,
             poller,
@@ -47,7 +47,10 @@ impl Inner {
             error: Cell::new(None),
             process: std::process::id(),
             forked: Cell::new(false),
-        })
+        });
+        let weak = Rc::downgrade(&inner);
+        inner.core.add_on_detach(move || weak.upgrade().iter().for_each(|it| it.remove_all()));
+        Ok(inner)
     }
 
     pub(super) fn start(&self) -> Result<()> {
@@ -205,10 +208,11 @@ impl Inner {
         }
         self.stop();
         self.core.detach();
+    }
+
+    fn remove_all(&self) {
         let tokens = self.fds.borrow().tokens();
-        for Token(token) in tokens {
-            self.remove(FdKey(token));
-        }
+        call_each(tokens.into_iter().map(|Token(token)| move || _ = self.remove(FdKey(token))));
     }
 }
 

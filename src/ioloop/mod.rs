@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 pub use self::core::LoopCore;
 pub(crate) use self::core::{LookupKey, SessionKey};
 pub use self::handle::{LoopHandle, Stopper};
+pub(crate) use self::panics::call_each;
 pub use self::pollers::PollerKind;
 #[cfg(feature = "libevent")]
 pub(crate) use self::pollers::WakePair;
@@ -122,7 +123,7 @@ impl IOLoop {
     /// [`Error::Io`](crate::Error::Io): the process has no descriptors left, or the like, or the
     /// system has no such poller.
     pub fn with_poller(kind: PollerKind) -> Result<Self> {
-        let inner = Rc::new(Inner::new(kind)?);
+        let inner = Inner::new(kind)?;
         let services = Services::from(Rc::clone(&inner) as Rc<dyn IoServices>);
         let handle = LoopHandle { inner: Rc::downgrade(&inner), remote: services.remote() };
         Ok(Self { inner, services, handle })

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::cell::RefCell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
 #[derive(Clone, Copy)]
@@ -49,6 +49,19 @@ impl PanicGuard {
             }
             message
         })
+    }
+}
+
+/// Makes all of the calls. Where a panic unwinds, it goes on when all have been made: those behind the
+/// one that panicked would not be made again. Of several panics, the first.
+pub(crate) fn call_each(calls: impl IntoIterator<Item = impl FnOnce()>) {
+    let mut first = None;
+    for call in calls {
+        let called = catch_unwind(AssertUnwindSafe(call));
+        first = first.or(called.err());
+    }
+    if let Some(panic) = first {
+        resume_unwind(panic);
     }
 }
 

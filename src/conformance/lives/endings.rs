@@ -213,6 +213,31 @@ fn assert_gone(services: &Services) {
     assert_eq!(probes.live(), 0);
 }
 
+/// Whoever holds the services may end them, from inside of them and before their loop: nothing of
+/// them is left with it.
+pub(in crate::conformance) fn services_that_are_detached_leave_the_loop(stage: &Stage) {
+    let (services, probes, peer) = (stage.services(), Probes::default(), obedient());
+    let [handler, timer] = [(); 2].map(|()| probes.probe());
+    let (mut there, here) = UnixStream::pair().expect("a pair");
+    stage.watch(here, Ready::READ, move |_| {
+        handler.touch();
+        Ready::NONE
+    });
+    services.call_later(HOUR, move || timer.touch());
+    let (detach, stop) = (services.clone(), stage.stopper());
+    let opened = move |_: &Connection| {
+        detach.core().detach();
+        stop();
+    };
+    let connection = services.connect(peer.parameters(), callbacks(&probes, opened));
+    stage.run();
+    assert!(connection.is_closed());
+    assert_eq!(probes.live(), 0, "of {} closures, so many live on", probes.made());
+    assert_eq!(there.read(&mut [0]).expect("an end"), 0, "what was watched is closed");
+    assert_gone(&services);
+    peer.join();
+}
+
 /// A name is looked up on another thread: a host whose run ends when nothing is watched has nothing
 /// to wait for then, and must run on all the same. Nor may it stay when that is over.
 pub(in crate::conformance) fn a_connection_keeps_its_loop_running(stage: &Stage) {

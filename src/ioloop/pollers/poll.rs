@@ -136,15 +136,7 @@ fn flags(interest: Interest) -> PollFlags {
 }
 
 fn as_ready(told: PollFlags) -> Ready {
-    let mut ready = Ready::NONE;
-    if told.contains(PollFlags::IN) {
-        ready |= Ready::READ;
-    }
-    if told.contains(PollFlags::OUT) {
-        ready |= Ready::WRITE;
-    }
-    if told.intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL) {
-        ready |= Ready::ERROR;
-    }
-    ready
+    Ready::READ.when(told.contains(PollFlags::IN))
+        | Ready::WRITE.when(told.contains(PollFlags::OUT))
+        | Ready::ERROR.when(told.intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL))
 }

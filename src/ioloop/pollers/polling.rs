@@ -79,16 +79,10 @@ impl Poller for PollingPoller {
         };
         events.clear();
         for event in told.iter() {
-            let mut ready = Ready::NONE;
-            if event.readable {
-                ready |= Ready::READ;
-            }
-            if event.writable {
-                ready |= Ready::WRITE;
-            }
-            if event.is_interrupt() || event.is_err() == Some(true) {
-                ready |= Ready::ERROR;
-            }
+            let failed = event.is_interrupt() || event.is_err() == Some(true);
+            let ready = Ready::READ.when(event.readable)
+                | Ready::WRITE.when(event.writable)
+                | Ready::ERROR.when(failed);
             events.push(level::event(Token(event.key), ready));
         }
         Ok(false)

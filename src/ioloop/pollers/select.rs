@@ -136,13 +136,8 @@ impl Poller for SelectPoller {
         events.clear();
         // Both go upwards: a descriptor that is in both is told once.
         while let Some(&fd) = readable.peek().into_iter().chain(writable.peek()).min() {
-            let mut told = Ready::NONE;
-            if readable.next_if_eq(&fd).is_some() {
-                told |= Ready::READ;
-            }
-            if writable.next_if_eq(&fd).is_some() {
-                told |= Ready::WRITE;
-            }
+            let told = Ready::READ.when(readable.next_if_eq(&fd).is_some())
+                | Ready::WRITE.when(writable.next_if_eq(&fd).is_some());
             match tokens.get(fd as usize) {
                 Some(Some(WAKE)) => self.wake.drain(),
                 Some(&Some(token)) => events.push(level::event(token, told)),
