@@ -66,7 +66,8 @@ impl TokioConnection {
 ///
 /// They live as long as somebody holds them or a connection runs on them, and no longer than the
 /// `LocalSet`. An error that makes nothing readable, as a datagram socket may have, tokio does not tell
-/// to who watches for reading alone.
+/// to who watches for reading alone. Their clock is the system's: while tokio's is paused and runs ahead
+/// of it, they wait for a timer without a sleep.
 pub struct TokioServices {
     woken: Arc<Woken>,
     runtime: Handle,

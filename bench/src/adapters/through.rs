@@ -27,7 +27,7 @@ pub fn run<H: Host>(job: Job, n: u64, ops: u64) -> Result<Option<Outcome>> {
     let host = H::new()?;
     STOP.with(|stop| assert!(stop.set(host.stopper()).is_ok()));
     // As with a connection: a loop may end that has nothing but descriptors and timers of ours.
-    host.services().keep_alive(true);
+    let _guard = host.services().work_guard();
     let outcome = match job {
         Job::PingSocket => ping_pong(&host, ops)?,
         Job::SetFire => set_fire(&host, Late::idle(ops)),

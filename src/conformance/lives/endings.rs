@@ -255,7 +255,7 @@ pub(in crate::conformance) fn a_connection_keeps_its_loop_running(stage: &Stage)
             .on_close(move |_, _| closed.add(host));
         stage.services().connect(parameters, callbacks);
         let over = ended.clone();
-        stage.run_until_over(move || over.len() > 0);
+        stage.run_until_over(move || !over.is_empty());
         assert_eq!(ended.take(), [host]);
     }
     peer.join();
