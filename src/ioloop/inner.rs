@@ -199,18 +199,19 @@ impl Inner {
     }
 
     /// Drops all that is on the loop, with nothing borrowed. A `start` under way ends: one of its
-    /// callbacks dropped the loop, and nothing is left to wait for. In a forked process the poller
-    /// is let be: what is taken out of it here is taken from the parent's loop.
-    pub(super) fn close(self: &Rc<Self>) {
-        if self.process != std::process::id() {
-            self.forked.set(true);
-            std::mem::forget(Rc::clone(self));
-        }
+    /// callbacks dropped the loop, and nothing is left to wait for.
+    pub(super) fn close(&self) {
         self.stop();
         self.core.detach();
     }
 
-    fn remove_all(&self) {
+    /// In a forked process the poller is let be: what is taken out of it here is taken from the
+    /// parent's loop.
+    fn remove_all(self: &Rc<Self>) {
+        if self.process != std::process::id() {
+            self.forked.set(true);
+            std::mem::forget(Rc::clone(self));
+        }
         let tokens = self.fds.borrow().tokens();
         call_each(tokens.into_iter().map(|Token(token)| move || _ = self.remove(FdKey(token))));
     }

@@ -31,27 +31,35 @@ fn parent_and_child() {
     ioloop.add_handler(here, Ready::READ, handler).unwrap();
     ioloop.call_later(MS, || ());
     assert_eq!(ioloop.run_once(None), Ok(true));
-    #[allow(unsafe_code)]
-    // SAFETY: no other thread runs.
-    let child = unsafe { libc::fork() };
-    if child == 0 {
-        let turn = || drop(ioloop.run_once(Some(Duration::ZERO)));
-        let refused = catch_unwind(AssertUnwindSafe(turn)).is_err();
-        let dropped = catch_unwind(AssertUnwindSafe(move || drop(ioloop))).is_ok();
-        let good = dropped && refused == cfg!(debug_assertions);
+    for detaches in [false, true] {
         #[allow(unsafe_code)]
-        // SAFETY: nothing of the parent's is written or freed on the way out.
-        unsafe {
-            libc::_exit(i32::from(!good))
+        // SAFETY: no other thread runs.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            let turn = || drop(ioloop.run_once(Some(Duration::ZERO)));
+            let refused = catch_unwind(AssertUnwindSafe(turn)).is_err();
+            let end = move || {
+                if detaches {
+                    ioloop.services().core().detach();
+                }
+                drop(ioloop);
+            };
+            let ended = catch_unwind(AssertUnwindSafe(end)).is_ok();
+            let good = ended && refused == cfg!(debug_assertions);
+            #[allow(unsafe_code)]
+            // SAFETY: nothing of the parent's is written or freed on the way out.
+            unsafe {
+                libc::_exit(i32::from(!good))
+            }
         }
+        let mut status = 0;
+        #[allow(unsafe_code)]
+        // SAFETY: the status has a place.
+        let waited = unsafe { libc::waitpid(child, &mut status, 0) };
+        assert_eq!((waited, status), (child, 0), "the child found otherwise");
     }
-    let mut status = 0;
-    #[allow(unsafe_code)]
-    // SAFETY: the status has a place.
-    let waited = unsafe { libc::waitpid(child, &mut status, 0) };
-    assert_eq!((waited, status), (child, 0), "the child found otherwise");
 
-    // The child took nothing along: this loop sees its descriptor, its clock and its posts.
+    // The children took nothing along: this loop sees its descriptor, its clock and its posts.
     there.write_all(b"x").unwrap();
     assert_eq!(ioloop.run_once(Some(20_000 * MS)), Ok(true));
     assert_eq!(told.replace(0), 1);
