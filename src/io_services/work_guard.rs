@@ -8,7 +8,8 @@ use crate::ioloop::SessionKey;
 
 /// Something is still to come, from another thread or from a task: until this is dropped, a host whose
 /// run returns when nothing is watched ([`keep_alive`](crate::IoServices::keep_alive)) runs on. On other
-/// hosts it changes nothing. From [`Services::work_guard`], which it keeps alive.
+/// hosts it changes nothing, nor when the services have been detached. From [`Services::work_guard`]; it
+/// keeps the services alive. For the loop's thread; it may be dropped in every callback.
 #[must_use = "the host is kept running until it is dropped"]
 pub struct WorkGuard {
     services: Services,
