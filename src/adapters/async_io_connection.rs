@@ -12,9 +12,9 @@ use std::time::Instant;
 use async_io::{Async, Timer};
 
 use super::driver::{Driver, Reactor, Woken};
-use super::foreign::{Foreign, Held, Host};
+use super::foreign::{Foreign, Host, Watched};
 use crate::connection::{ConnectionCallbacks, ConnectionWorkflow};
-use crate::io_services::{Interest, Ready, Services};
+use crate::io_services::{Ready, Services};
 
 foreign_connection! {
     /// A connection driven by async-io.
@@ -73,7 +73,7 @@ impl AsyncIoServices {
     /// Services, and the future that runs all that is on them.
     pub fn attach() -> (Services, AsyncIoDriver) {
         let (services, driver) = Driver::new(|woken| Self { woken });
-        (services.into_services(), AsyncIoDriver(driver))
+        (services, AsyncIoDriver(driver))
     }
 }
 
@@ -109,21 +109,15 @@ impl std::fmt::Debug for AsyncIoDriver {
 impl Host for AsyncIoServices {
     type Fd = Watch;
 
-    fn watch(&self, key: usize, interest: Interest, handler: Held) -> io::Result<Watch> {
-        let io = Async::new_nonblocking(handler)?;
-        let (interest, waker) = (Cell::new(interest), self.woken.waker(key));
-        let watch = Watch { io, interest, seen: Cell::default(), waker };
+    fn watch(&self, watched: &Rc<Watched<Self>>) -> io::Result<Watch> {
+        let io = Async::new_nonblocking(Rc::clone(watched))?;
+        let watch = Watch { io, seen: Cell::default(), waker: self.woken.waker(watched.key) };
         watch.wait()?;
         Ok(watch)
     }
 
-    fn change(&self, watch: &Watch, interest: Interest) -> io::Result<()> {
-        watch.interest.set(interest);
+    fn change(&self, watch: &Watch, _: &Watched<Self>) -> io::Result<()> {
         watch.wait()
-    }
-
-    fn unwatch(&self, watch: Watch) {
-        drop(watch);
     }
 
     fn set_timer(&self, _: Option<Instant>) {
@@ -133,8 +127,10 @@ impl Host for AsyncIoServices {
     fn defer(&self) {
         self.woken.turn();
     }
+}
 
-    fn leave(&self) {
+impl Drop for AsyncIoServices {
+    fn drop(&mut self) {
         self.woken.turn(); // for the driver to end
     }
 }
@@ -150,15 +146,11 @@ impl Reactor for AsyncIoServices {
         timer.set_at(deadline);
     }
 
-    fn woken(&self) -> &Arc<Woken> {
-        &self.woken
-    }
-
     fn dispatch(services: &Foreign<Self>, key: usize) {
-        let woken = services.look(key, |watch, handler| (Rc::clone(&handler.0), watch.ready()));
-        let Some((handler, ready)) = woken else { return };
+        let woken = services.look(key, |watch, watched| (Rc::clone(watched), watch.ready()));
+        let Some((watched, ready)) = woken else { return };
         if !ready.is_empty() {
-            handler.on_ready(ready);
+            watched.on_ready(ready);
             // What cannot be waited for any more has been told as an error.
             let _ = services.look(key, |watch, _| watch.wait());
         }
@@ -167,8 +159,7 @@ impl Reactor for AsyncIoServices {
 
 /// A descriptor. The reactor tells once of what it was asked for, and then has to be asked again.
 pub(super) struct Watch {
-    io: Async<Held>,
-    interest: Cell<Interest>,
+    io: Async<Rc<Watched<AsyncIoServices>>>,
     /// Told by the reactor, and not to the handler yet.
     seen: Cell<Ready>,
     waker: Waker,
@@ -177,7 +168,7 @@ pub(super) struct Watch {
 impl Watch {
     fn poll(&self) -> io::Result<Ready> {
         let context = &mut Context::from_waker(&self.waker);
-        let interest = self.interest.get();
+        let interest = self.io.get_ref().interest();
         let mut ready = self.seen.take() & interest;
         if interest.contains(Ready::READ)
             && let Poll::Ready(readable) = self.io.poll_readable(context)
@@ -195,7 +186,7 @@ impl Watch {
     }
 
     fn ready(&self) -> Ready {
-        self.poll().unwrap_or(self.interest.get() | Ready::ERROR)
+        self.poll().unwrap_or(self.io.get_ref().interest() | Ready::ERROR)
     }
 
     /// Has the driver woken when it is ready.

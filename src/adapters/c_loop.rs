@@ -3,47 +3,42 @@
 #![allow(unsafe_code, reason = "C calls with raw pointers")]
 #![allow(dead_code, reason = "each loop uses a part of it")]
 
+use std::ffi::c_void;
 use std::ops::{BitAnd, BitOr};
 use std::rc::Rc;
 use std::task::Waker;
 
-use super::foreign::{self, Foreign, Host};
+use super::foreign::{self, Foreign, Host, Watched};
+use crate::error::Misuse;
 use crate::io_services::{Interest, Ready};
 
-/// What the callback of a descriptor is given.
-pub(super) struct Callee<H: Host> {
-    services: *const Foreign<H>,
-    key: usize,
+/// An error for a loop that is null.
+pub(super) fn not_null<T>(native: *mut T) -> Result<(), Misuse> {
+    if native.is_null() { Err(Misuse::NullLoop) } else { Ok(()) }
 }
 
-impl<H: Host> Callee<H> {
-    /// In an `Rc`: C has its address.
-    pub(super) fn new(services: *const Foreign<H>, key: usize) -> Rc<Self> {
-        Rc::new(Self { services, key })
-    }
+/// What a callback of C is given: the address of what is in an `Rc`.
+pub(super) fn data<T>(of: &Rc<T>) -> *mut c_void {
+    Rc::as_ptr(of).cast_mut().cast()
 }
 
-/// Calls the handler of a descriptor, unless it has been removed, for what `ready` gives, and then
-/// `after` if it is watched still.
+/// Calls the handler of a descriptor, unless it has been removed, for what `ready` gives.
 ///
 /// # Safety
-/// `callee` and its services are there at the beginning of the call.
+/// `watched` is there at the beginning of the call.
 pub(super) unsafe fn ready<H: Host>(
-    callee: *const Callee<H>,
-    ready: impl FnOnce(&H::Fd) -> Ready,
-    after: impl FnOnce(&H::Fd),
+    watched: *const Watched<H>,
+    ready: impl FnOnce(&H::Fd, &Watched<H>) -> Ready,
 ) {
     // SAFETY: the caller's promise.
-    let Callee { services, key } = unsafe { callee.read() };
+    let (services, key) = unsafe { ((*watched).services.upgrade(), (*watched).key) };
     let call = move |services: &Foreign<H>| {
-        let found = services.look(key, |fd, handler| (handler.clone(), ready(fd)));
-        if let Some((handler, ready)) = found {
-            handler.0.on_ready(ready);
-            services.look(key, |fd, _| after(fd));
+        let found = services.look(key, |fd, watched| (Rc::clone(watched), ready(fd, watched)));
+        if let Some((watched, ready)) = found {
+            watched.on_ready(ready);
         }
     };
-    // SAFETY: the caller's promise.
-    unsafe { enter(services, |services| services.serve(call)) }
+    call_in(services, |services| services.serve(call));
 }
 
 /// Runs a turn.
@@ -70,9 +65,14 @@ pub(super) unsafe fn end<H: Host>(services: *const Foreign<H>) {
 /// `services` are there at the beginning of the call.
 pub(super) unsafe fn enter<H: Host>(services: *const Foreign<H>, call: impl FnOnce(&Foreign<H>)) {
     // SAFETY: the caller's promise.
-    let Some(services) = (unsafe { &*services }).hold() else { return };
-    let core = Rc::clone(&services.core);
-    drop(core.call_user(move || call(&services)));
+    call_in(unsafe { (*services).hold() }, call);
+}
+
+fn call_in<H: Host>(services: Option<Rc<Foreign<H>>>, call: impl FnOnce(&Foreign<H>)) {
+    if let Some(services) = services {
+        let core = Rc::clone(&services.core);
+        drop(core.call_user(move || call(&services)));
+    }
 }
 
 /// A waker that calls a function of C which is for any thread.
@@ -80,7 +80,7 @@ pub(super) unsafe fn enter<H: Host>(services: *const Foreign<H>, call: impl FnOn
 /// # Safety
 /// `wake` may be called, and dropped, on any thread; not any more once the core of that waker is
 /// detached.
-pub(super) unsafe fn waker(wake: impl Fn() + 'static) -> Waker {
+pub(super) unsafe fn waker<R>(wake: impl Fn() -> R + 'static) -> Waker {
     struct AnyThread<F>(F);
     // SAFETY: the caller's promise. The core wakes under a lock, which it takes when it is detached.
     unsafe impl<F> Send for AnyThread<F> {}
@@ -133,8 +133,7 @@ As of [`", stringify!($Services), "::attach`].")]
             /// The loop that drives it. `None`: its services were detached, or are those of another
             /// loop.
             pub fn $native(&self) -> Option<*mut $Loop> {
-                super::foreign::Foreign::<$Services>::of(&self.services)
-                    .map(|services| services.$native)
+                super::foreign::Foreign::<$Services>::of(&self.services, |host| host.$native)
             }
         }
     };

@@ -13,10 +13,10 @@ use calloop::{
     TokenFactory,
 };
 
-use super::foreign::{self, Foreign, Held, Host, OfLoop};
+use super::foreign::{self, Foreign, Host, OfLoop, Watched};
 use crate::connection::{ConnectionCallbacks, ConnectionWorkflow};
 use crate::error::Result;
-use crate::io_services::{Interest, Ready, Services};
+use crate::io_services::{Ready, Services};
 
 foreign_connection! {
     /// A connection driven by calloop.
@@ -63,8 +63,7 @@ impl CalloopConnection {
     /// The loop that drives it. `None`: its services were detached, or are those of another loop, or
     /// of one whose data are of another type; or it has gone.
     pub fn loop_handle<Data: 'static>(&self) -> Option<LoopHandle<'static, Data>> {
-        Foreign::<CalloopServices<Data>>::of(&self.services)
-            .and_then(|services| (services.handle)())
+        Foreign::<CalloopServices<Data>>::of(&self.services, |host| (host.handle)()).flatten()
     }
 }
 
@@ -84,7 +83,7 @@ pub struct CalloopServices<Data: 'static> {
     /// Held weakly, by a type that has no name.
     handle: Box<dyn Fn() -> Option<LoopHandle<'static, Data>>>,
     timer: Cell<Option<RegistrationToken>>,
-    posts: Cell<Option<RegistrationToken>>,
+    posts: RegistrationToken,
     /// What the timer is set to.
     due: Cell<Option<Instant>>,
 }
@@ -96,17 +95,13 @@ impl<Data> CalloopServices<Data> {
     /// [`Error::Io`](crate::Error::Io) if the loop takes no more sources.
     pub fn attach(handle: &LoopHandle<'static, Data>) -> Result<Services> {
         let (weak, (ping, posts)) = (handle.downgrade(), make_ping()?);
-        let services = Foreign::new(foreign::waker(move || ping.ping()), |me| Self {
-            me: Weak::clone(me),
-            handle: Box::new(move || weak.upgrade()),
-            timer: Cell::new(None),
-            posts: Cell::new(None),
-            due: Cell::new(None),
-        });
-        let of_loop = OfLoop(Rc::downgrade(&services));
+        let services = Foreign::new(foreign::waker(move || ping.ping()));
+        let (me, of_loop) = (Rc::downgrade(&services), OfLoop(Rc::downgrade(&services)));
         let posts = handle.insert_source(posts, move |(), (), _| turn(&of_loop.0));
-        services.posts.set(Some(posts.map_err(|refused| io::Error::from(refused.error))?));
-        Ok(services.into_services())
+        let posts = posts.map_err(|refused| io::Error::from(refused.error))?;
+        let handle = Box::new(move || weak.upgrade());
+        let (timer, due) = (Cell::new(None), Cell::new(None));
+        Ok(services.enter(Self { me, handle, timer, posts, due }))
     }
 
     /// A new source each time: calloop calls the old one once more if it has been due meanwhile,
@@ -129,48 +124,50 @@ impl<Data> CalloopServices<Data> {
     fn is_over(&self) -> bool {
         self.due.get().is_some_and(|due| due <= Instant::now())
     }
+
+    /// Has that turn come when all of the batch has been called.
+    fn catch_up(&self) {
+        if let Some(handle) = (self.handle)().filter(|_| self.is_over()) {
+            let me = Weak::clone(&self.me);
+            handle.insert_idle(move |_| turn(&me));
+        }
+    }
 }
 
 fn turn<Data>(services: &Weak<Foreign<CalloopServices<Data>>>) {
     if let Some(services) = services.upgrade() {
-        services.due.set(None);
+        services.host(|host| host.due.set(None));
         services.turn();
     }
 }
 
 impl<Data> Host for CalloopServices<Data> {
-    type Fd = (RegistrationToken, Rc<Cell<Interest>>);
+    type Fd = RegistrationToken;
 
-    fn watch(&self, _: usize, interest: Interest, handler: Held) -> io::Result<Self::Fd> {
+    fn watch(&self, watched: &Rc<Watched<Self>>) -> io::Result<RegistrationToken> {
         let handle = (self.handle)().ok_or(io::ErrorKind::NotConnected)?;
-        let io = Generic::new(handler, calloop::Interest::EMPTY, Mode::Level);
-        let interest = Rc::new(Cell::new(interest));
-        let (wanted, source) = (Rc::clone(&interest), Watch { io, interest: interest.clone() });
-        let me = Weak::clone(&self.me);
-        let source = handle.insert_source(source, move |readiness, handler, _| {
+        let io = Generic::new(Rc::clone(watched), calloop::Interest::EMPTY, Mode::Level);
+        let source = handle.insert_source(Watch(io), |readiness, watched, _| {
             let (readable, writable) = (readiness.readable, readiness.writable);
             let ready = Ready::READ.when(readable) | Ready::WRITE.when(writable);
             // An earlier callback of the batch may have changed what is wanted.
-            let ready = ready & wanted.get();
+            let ready = ready & watched.interest();
             if !ready.is_empty() {
-                Rc::clone(&handler.0).on_ready(ready);
+                watched.on_ready(ready);
             }
-            let late = me.upgrade().filter(|me| me.is_over());
-            if let Some(handle) = late.and_then(|me| (me.handle)()) {
-                let me = Weak::clone(&me);
-                handle.insert_idle(move |_| turn(&me)); // when all of the batch has been called
+            if let Some(services) = watched.services.upgrade() {
+                services.host(Self::catch_up);
             }
             Ok(PostAction::Continue)
         });
-        Ok((source.map_err(|refused| refused.error)?, interest))
+        Ok(source.map_err(|refused| refused.error)?)
     }
 
-    fn change(&self, (source, wanted): &Self::Fd, interest: Interest) -> io::Result<()> {
-        wanted.set(interest);
+    fn change(&self, source: &RegistrationToken, _: &Watched<Self>) -> io::Result<()> {
         (self.handle)().map_or(Ok(()), |handle| Ok(handle.update(source)?))
     }
 
-    fn unwatch(&self, (source, _): Self::Fd) {
+    fn unwatch(&self, source: RegistrationToken) {
         (self.handle)().into_iter().for_each(|handle| handle.remove(source));
     }
 
@@ -181,35 +178,32 @@ impl<Data> Host for CalloopServices<Data> {
     fn defer(&self) {
         self.set(Some(Instant::now()));
     }
+}
 
-    fn leave(&self) {
+impl<Data> Drop for CalloopServices<Data> {
+    fn drop(&mut self) {
         self.set(None);
-        if let (Some(handle), Some(posts)) = ((self.handle)(), self.posts.take()) {
-            handle.remove(posts);
-        }
+        (self.handle)().into_iter().for_each(|handle| handle.remove(self.posts));
     }
 }
 
 /// calloop's `Generic`, whose interest is out of reach of its own callback: it is set when the
 /// source is registered again, which happens after that.
-struct Watch {
-    io: Generic<Held>,
-    interest: Rc<Cell<Interest>>,
-}
+struct Watch<Data: 'static>(Generic<Rc<Watched<CalloopServices<Data>>>>);
 
-impl Watch {
+impl<Data> Watch<Data> {
     fn set(&mut self) {
-        let interest = self.interest.get();
-        self.io.interest.readable = interest.contains(Ready::READ);
-        self.io.interest.writable = interest.contains(Ready::WRITE);
+        let interest = self.0.get_ref().interest();
+        self.0.interest.readable = interest.contains(Ready::READ);
+        self.0.interest.writable = interest.contains(Ready::WRITE);
         // A hang-up is told also to those who want nothing: once, then.
-        self.io.mode = if interest.is_empty() { Mode::OneShot } else { Mode::Level };
+        self.0.mode = if interest.is_empty() { Mode::OneShot } else { Mode::Level };
     }
 }
 
-impl EventSource for Watch {
+impl<Data> EventSource for Watch<Data> {
     type Event = Readiness;
-    type Metadata = NoIoDrop<Held>;
+    type Metadata = NoIoDrop<Rc<Watched<CalloopServices<Data>>>>;
     type Ret = io::Result<PostAction>;
     type Error = io::Error;
 
@@ -217,23 +211,23 @@ impl EventSource for Watch {
     where
         C: FnMut(Readiness, &mut Self::Metadata) -> Self::Ret,
     {
-        self.io.process_events(on, token, call)
+        self.0.process_events(on, token, call)
     }
 
     fn register(&mut self, poll: &mut Poll, tokens: &mut TokenFactory) -> calloop::Result<()> {
         self.set();
-        self.io.register(poll, tokens)
+        self.0.register(poll, tokens)
     }
 
     /// Never an error, which would end the batch under way, and lose its timers.
     fn reregister(&mut self, poll: &mut Poll, tokens: &mut TokenFactory) -> calloop::Result<()> {
         self.set();
-        let done = self.io.reregister(poll, tokens);
+        let done = self.0.reregister(poll, tokens);
         done.inspect_err(|error| log::error!("calloop does not watch a descriptor: {error}"))
             .or(Ok(()))
     }
 
     fn unregister(&mut self, poll: &mut Poll) -> calloop::Result<()> {
-        self.io.unregister(poll)
+        self.0.unregister(poll)
     }
 }

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Instant;
 
 use super::foreign::{Foreign, Host, OfLoop};
+use crate::io_services::Services;
 
 /// A host that tells of readiness by wakers.
 pub(super) trait Reactor: Host {
@@ -19,14 +20,13 @@ pub(super) trait Reactor: Host {
     /// Sets it anew, whether it has fired or not.
     fn reset(timer: &mut Self::Timer, deadline: Instant);
 
-    fn woken(&self) -> &Arc<Woken>;
-
     /// Calls the handler of a descriptor at most once, and has its waker told of what follows.
     fn dispatch(services: &Foreign<Self>, key: usize);
 }
 
 pub(super) struct Driver<R: Reactor> {
     services: OfLoop<R>,
+    woken: Arc<Woken>,
     /// Made once: a new one for each deadline may cost a heap allocation.
     timer: Option<R::Timer>,
     /// What it is set to, until it has fired. Set to nothing, it may wake the driver in vain.
@@ -37,12 +37,12 @@ pub(super) struct Driver<R: Reactor> {
 
 impl<R: Reactor> Driver<R> {
     /// Services, and what runs all that is on them.
-    pub(super) fn new(host: impl FnOnce(Arc<Woken>) -> R) -> (Rc<Foreign<R>>, Self) {
+    pub(super) fn new(host: impl FnOnce(Arc<Woken>) -> R) -> (Services, Self) {
         let woken = Arc::new(Woken::default());
-        let waker = Waker::from(Arc::clone(&woken));
-        let services = Foreign::new(waker, |_| host(woken));
+        let services = Foreign::new(Waker::from(Arc::clone(&woken)));
         let of_loop = OfLoop(Rc::downgrade(&services));
-        (services, Self { services: of_loop, timer: None, deadline: None, fds: Vec::new() })
+        let services = services.enter(host(Arc::clone(&woken)));
+        (services, Self { services: of_loop, woken, timer: None, deadline: None, fds: Vec::new() })
     }
 
     /// True once for each time that the timer was set.
@@ -73,28 +73,29 @@ impl<R: Reactor> Driver<R> {
 impl<R: Reactor> Future for Driver<R> {
     type Output = bool;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<bool> {
-        let services = self.services.0.upgrade().filter(|it| !it.core.is_detached());
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<bool> {
+        let this = self.get_mut();
+        let services = this.services.0.upgrade().filter(|it| !it.core.is_detached());
         let Some(services) = services else { return Poll::Ready(false) };
-        services.woken().swap(&mut self.fds);
-        self.fds.drain(..).for_each(|key| R::dispatch(&services, key));
+        this.woken.swap(&mut this.fds);
+        this.fds.drain(..).for_each(|key| R::dispatch(&services, key));
         // One that a handler has just asked for is not left for the next poll, which reads again.
-        let turn = services.woken().take_turn();
-        if self.poll_timer(context) || turn {
+        let turn = this.woken.take_turn();
+        if this.poll_timer(context) || turn {
             let deadline = services.core.turn();
             // For one that is due already, a runtime's own may take until the next millisecond.
             let is_due = deadline.is_some_and(|at| at <= Instant::now());
             if !is_due {
-                self.set_timer(deadline);
+                this.set_timer(deadline);
             }
-            if is_due || self.poll_timer(context) {
-                services.woken().turn(); // there is more to do
+            if is_due || this.poll_timer(context) {
+                this.woken.turn(); // there is more to do
             }
-            if services.woken().is_turn_owed() {
+            if this.woken.is_turn_owed() {
                 return Poll::Ready(true);
             }
         }
-        services.woken().wait(context.waker());
+        this.woken.wait(context.waker());
         Poll::Pending
     }
 }

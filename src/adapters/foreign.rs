@@ -3,32 +3,35 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::time::Instant;
 
+use rustix::io::fcntl_getfd;
 use slab::Slab;
 
 use crate::error::LoopError;
-use crate::io_services::{FdHandler, FdKey, Interest, IoServices, Services};
+use crate::io_services::{FdHandler, FdKey, Interest, IoServices, Ready, Services};
 use crate::ioloop::LoopCore;
 
-/// The primitives of a loop: what [`IoServices`] asks for, and no more. None calls user code.
+/// The primitives of a loop: what [`IoServices`] asks for, and no more. None calls user code. Dropped,
+/// it has left the loop, which may go: what is not a descriptor is taken out of it then.
 pub(super) trait Host: Sized + 'static {
     /// A descriptor that is watched.
     type Fd;
 
-    /// Watches a descriptor. On an error nothing is watched.
-    fn watch(&self, key: usize, interest: Interest, handler: Held) -> io::Result<Self::Fd>;
+    /// Watches a descriptor for its [interest](Watched::interest). On an error nothing is watched.
+    fn watch(&self, watched: &Rc<Watched<Self>>) -> io::Result<Self::Fd>;
 
-    /// Watches it for `interest` from now on.
-    fn change(&self, fd: &Self::Fd, interest: Interest) -> io::Result<()>;
+    /// Watches it for what its interest is now.
+    fn change(&self, fd: &Self::Fd, watched: &Watched<Self>) -> io::Result<()>;
 
     /// Ends the watch. The caller keeps the handler for longer.
-    fn unwatch(&self, fd: Self::Fd);
+    fn unwatch(&self, fd: Self::Fd) {
+        drop(fd);
+    }
 
     /// As [`IoServices::set_timer`]; not called from inside a turn, which gives what to set.
     fn set_timer(&self, deadline: Option<Instant>);
@@ -40,10 +43,6 @@ pub(super) trait Host: Sized + 'static {
     fn keep_alive(&self, needed: bool) {
         let _ = needed;
     }
-
-    /// Takes out of the loop what is not a descriptor: the loop may go. Called once, last, also if
-    /// only a part of that was put there.
-    fn leave(&self) {}
 }
 
 /// [`IoServices`] over a host. They live as long as somebody holds them or a connection runs on
@@ -52,12 +51,24 @@ pub(super) trait Host: Sized + 'static {
 pub(super) struct Foreign<H: Host> {
     me: Weak<Self>,
     pub(super) core: Rc<LoopCore>,
-    host: H,
-    fds: RefCell<Slab<(H::Fd, Held)>>,
+    /// `None` before it has entered the loop, and once it has left.
+    host: RefCell<Option<H>>,
+    fds: RefCell<Fds<H>>,
     /// Itself, while a connection needs it.
     anchor: Cell<Option<Rc<Self>>>,
-    ended: Cell<bool>,
     serving: Cell<Serving>,
+}
+
+type Fds<H> = Slab<(<H as Host>::Fd, Rc<Watched<H>>)>;
+
+/// A descriptor's handler, and how the loop's call finds the way to it.
+pub(super) struct Watched<H: Host> {
+    pub(super) services: Weak<Foreign<H>>,
+    pub(super) key: usize,
+    interest: Cell<Interest>,
+    /// It is not to be called, whatever the interest.
+    is_hushed: Cell<bool>,
+    handler: Rc<dyn FdHandler>,
 }
 
 /// Whether the loop's call of them is under way.
@@ -66,19 +77,19 @@ enum Serving {
     #[default]
     No,
     Yes,
-    /// And it has called them again, from inside of that.
+    /// And it has called them again, from inside of that: all is hushed until that has ended.
     Twice,
 }
 
 impl<H: Host> Foreign<H> {
-    pub(super) fn new(waker: Waker, host: impl FnOnce(&Weak<Self>) -> H) -> Rc<Self> {
+    /// Services that are in no loop yet.
+    pub(super) fn new(waker: Waker) -> Rc<Self> {
         let services = Rc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             core: LoopCore::new(waker),
-            host: host(me),
+            host: RefCell::default(),
             fds: RefCell::default(),
             anchor: Cell::new(None),
-            ended: Cell::new(false),
             serving: Cell::default(),
         });
         let me = Rc::downgrade(&services);
@@ -86,24 +97,37 @@ impl<H: Host> Foreign<H> {
         services
     }
 
+    /// Takes the host, which is in its loop now.
+    pub(super) fn enter(self: Rc<Self>, host: H) -> Services {
+        self.host.replace(Some(host));
+        Services::from(self as Rc<dyn IoServices>)
+    }
+
+    /// What `get` gives of the host. `None`: it has left, or is that of another loop.
+    pub(super) fn of<R>(services: &Services, get: impl FnOnce(&H) -> R) -> Option<R> {
+        services.adapter::<Self>()?.host(get)
+    }
+
     /// The services, unless they are ending.
     pub(super) fn hold(&self) -> Option<Rc<Self>> {
         self.me.upgrade()
     }
 
-    /// The adapter of a loop of that type, until it is detached.
-    pub(super) fn of(services: &Services) -> Option<&Self> {
-        services.adapter::<Self>().filter(|services| !services.core.is_detached())
+    /// Calls the host, unless it has left. It does not leave meanwhile, as it calls no user code.
+    pub(super) fn host<R>(&self, call: impl FnOnce(&H) -> R) -> Option<R> {
+        self.host.borrow().as_ref().map(call)
     }
 
     /// Serves a call of the loop's. In a run of the loop inside of one they are silent, and have a turn
-    /// after it: no handler is called before it has returned.
+    /// after it: no handler is called before it has returned, and the loop does not call for it again
+    /// and again.
     pub(super) fn serve(&self, call: impl FnOnce(&Self)) {
         struct Served<'s, H: Host>(&'s Foreign<H>);
 
         impl<H: Host> Drop for Served<'_, H> {
             fn drop(&mut self) {
                 if self.0.serving.take() == Serving::Twice {
+                    self.0.hush(false);
                     IoServices::defer(self.0);
                 }
             }
@@ -111,20 +135,28 @@ impl<H: Host> Foreign<H> {
 
         if self.serving.get() != Serving::No {
             self.serving.set(Serving::Twice);
-            // A timer that repeats until it is set again would spin there. The turn sets it.
-            return IoServices::set_timer(self, None);
+            self.hush(true);
+            return IoServices::set_timer(self, None); // the turn sets it
         }
         self.serving.set(Serving::Yes);
         let _served = Served(self);
         call(self);
     }
 
+    fn hush(&self, is_hushed: bool) {
+        for (_, (fd, watched)) in &*self.fds.borrow() {
+            watched.is_hushed.set(is_hushed);
+            let changed = self.host(|host| host.change(fd, watched));
+            if let Some(Err(error)) = changed {
+                log::error!("the loop does not watch a descriptor: {error}");
+            }
+        }
+    }
+
     /// Has the host's timer set to what the turn gives.
     pub(super) fn turn(&self) {
         let next = self.core.turn();
-        if !self.ended.get() {
-            self.host.set_timer(next);
-        }
+        self.host(|host| host.set_timer(next));
     }
 
     /// The keys of all descriptors are below that.
@@ -132,84 +164,73 @@ impl<H: Host> Foreign<H> {
         self.fds.borrow().capacity()
     }
 
-    pub(super) fn into_services(self: Rc<Self>) -> Services {
-        Services::from(self as Rc<dyn IoServices>)
-    }
-
     /// Looks at a descriptor that is watched still.
-    pub(super) fn look<R>(&self, key: usize, look: impl FnOnce(&H::Fd, &Held) -> R) -> Option<R> {
-        self.fds.borrow().get(key).map(|(fd, handler)| look(fd, handler))
+    pub(super) fn look<R>(
+        &self,
+        key: usize,
+        look: impl FnOnce(&H::Fd, &Rc<Watched<H>>) -> R,
+    ) -> Option<R> {
+        self.fds.borrow().get(key).map(|(fd, watched)| look(fd, watched))
     }
 
     /// Detaches the core and leaves the host, which may go once this returns, also from inside of a
     /// detach that is under way.
     pub(super) fn end(&self) {
-        let mut handlers = Vec::new();
-        self.core.detach_after(|| handlers = self.leave());
-        handlers.extend(self.leave());
-        drop(self.core.call_user(|| drop(handlers)));
+        let mut left = Vec::new();
+        self.core.detach_after(|| left = self.leave());
+        left.extend(self.leave());
+        drop(self.core.call_user(|| drop(left)));
     }
 
     /// Takes all out of the host: before anything of the user's is dropped, which may end that. Gives
-    /// the handlers that are left.
-    fn leave(&self) -> Vec<Held> {
-        if self.ended.replace(true) {
-            return Vec::new();
-        }
-        self.host.keep_alive(false);
+    /// what is left to drop.
+    fn leave(&self) -> Vec<Rc<Watched<H>>> {
+        let Some(host) = self.host.take() else { return Vec::new() };
+        host.keep_alive(false);
         drop(self.anchor.take());
         let fds = self.fds.take();
-        let handlers = fds.into_iter().map(|(_, (fd, handler))| {
-            self.host.unwatch(fd);
-            handler
+        let unwatched = fds.into_iter().map(|(_, (fd, watched))| {
+            host.unwatch(fd);
+            watched
         });
-        let handlers = handlers.collect();
-        self.host.leave();
-        handlers
-    }
-}
-
-impl<H: Host> Deref for Foreign<H> {
-    type Target = H;
-
-    fn deref(&self) -> &H {
-        &self.host
+        unwatched.collect()
     }
 }
 
 impl<H: Host> IoServices for Foreign<H> {
     fn add_fd(&self, interest: Interest, handler: Rc<dyn FdHandler>) -> io::Result<FdKey> {
-        if self.ended.get() {
-            return Err(io::Error::other(LoopError::Gone));
-        }
-        let (key, held) = (self.fds.borrow().vacant_key(), Held(handler));
-        let fd = self.host.watch(key, interest, held.clone())?;
-        Ok(FdKey(self.fds.borrow_mut().insert((fd, held))))
+        let (services, key) = (Weak::clone(&self.me), self.fds.borrow().vacant_key());
+        let is_hushed = Cell::new(self.serving.get() == Serving::Twice);
+        let interest = Cell::new(interest);
+        let watched = Rc::new(Watched { services, key, interest, is_hushed, handler });
+        let fd = self.host(|host| host.watch(&watched));
+        let fd = fd.unwrap_or_else(|| Err(io::Error::other(LoopError::Gone)))?;
+        Ok(FdKey(self.fds.borrow_mut().insert((fd, watched))))
     }
 
     fn modify_fd(&self, key: FdKey, interest: Interest) -> io::Result<()> {
-        let changed = self.look(key.0, |fd, _| self.host.change(fd, interest));
+        let change = |fd: &H::Fd, watched: &Rc<Watched<H>>| {
+            watched.interest.set(interest);
+            self.host(|host| host.change(fd, watched))
+        };
+        let changed = self.look(key.0, change).flatten();
         changed.unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()))
     }
 
     fn remove_fd(&self, key: FdKey) {
         let removed = self.fds.borrow_mut().try_remove(key.0);
-        if let Some((fd, handler)) = removed {
-            self.host.unwatch(fd);
-            drop(handler);
+        if let Some((fd, watched)) = removed {
+            self.host(|host| host.unwatch(fd));
+            drop(watched);
         }
     }
 
     fn set_timer(&self, deadline: Option<Instant>) {
-        if !self.ended.get() {
-            self.host.set_timer(deadline);
-        }
+        self.host(|host| host.set_timer(deadline));
     }
 
     fn defer(&self) {
-        if !self.ended.get() {
-            self.host.defer();
-        }
+        self.host(Host::defer);
     }
 
     fn core(&self) -> &Rc<LoopCore> {
@@ -217,11 +238,9 @@ impl<H: Host> IoServices for Foreign<H> {
     }
 
     fn keep_alive(&self, needed: bool) {
-        if self.ended.get() {
-            return;
+        if self.host(|host| host.keep_alive(needed)).is_some() {
+            drop(self.anchor.replace(self.me.upgrade().filter(|_| needed)));
         }
-        self.host.keep_alive(needed);
-        drop(self.anchor.replace(self.me.upgrade().filter(|_| needed)));
     }
 }
 
@@ -243,17 +262,31 @@ impl<H: Host> Drop for OfLoop<H> {
     }
 }
 
-/// A handler, as what has its descriptor.
-#[derive(Clone)]
-pub(super) struct Held(pub(super) Rc<dyn FdHandler>);
+impl<H: Host> Watched<H> {
+    /// What it is to be watched for.
+    pub(super) fn interest(&self) -> Interest {
+        if self.is_hushed.get() { Interest::NONE } else { self.interest.get() }
+    }
 
-impl AsFd for Held {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+    /// Calls the handler.
+    pub(super) fn on_ready(&self, ready: Ready) -> Ready {
+        Rc::clone(&self.handler).on_ready(ready)
+    }
+
+    /// The descriptor, if it is open: some loops tell too late of one that is not, or never.
+    pub(super) fn open_fd(&self) -> io::Result<RawFd> {
+        fcntl_getfd(self)?;
+        Ok(self.as_raw_fd())
     }
 }
 
-impl AsRawFd for Held {
+impl<H: Host> AsFd for Watched<H> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.handler.as_fd()
+    }
+}
+
+impl<H: Host> AsRawFd for Watched<H> {
     fn as_raw_fd(&self) -> RawFd {
         self.as_fd().as_raw_fd()
     }

@@ -2,22 +2,21 @@
 #![allow(unsafe_code, reason = "GLib is C")]
 
 use std::cell::Cell;
-use std::ffi::{c_int, c_void};
+use std::ffi::{c_int, c_uint, c_void};
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::RawFd;
 use std::ptr;
 use std::rc::{Rc, Weak};
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
-
-use rustix::io::fcntl_getfd;
 
 use super::c_loop::{self, connection_on_raw_loop};
 use super::ffi::glib::*;
 use super::ffi::native::GMainContext;
-use super::foreign::{Foreign, Held, Host};
+use super::foreign::{Foreign, Host, Watched};
 use crate::error::Result;
-use crate::io_services::{Interest, IoServices, Ready, Services};
+use crate::io_services::{Ready, Services};
 
 foreign_connection! {
     /// A connection driven by GLib, and so by whatever runs its main loop, such as GTK.
@@ -28,8 +27,8 @@ foreign_connection! {
 
 connection_on_raw_loop!(GlibConnection, GlibServices, main_context: GMainContext);
 
-/// [`IoServices`] over a GLib main context: one `GSource`, of default priority, that polls all the
-/// descriptors.
+/// [`IoServices`](crate::IoServices) over a GLib main context: one `GSource`, of default priority, that
+/// polls all the descriptors.
 ///
 /// They live as long as somebody holds them or a connection runs on them, or until the context goes
 /// or they are [detached](crate::LoopCore::detach). In a main loop that is run inside one of their
@@ -38,8 +37,8 @@ connection_on_raw_loop!(GlibConnection, GlibServices, main_context: GMainContext
 pub struct GlibServices {
     main_context: *mut GMainContext,
     source: *mut GSource,
-    /// A handler or a turn is being called.
-    is_calling: Cell<bool>,
+    /// The source is to be called now, whatever its timer is set to.
+    owed: Arc<AtomicBool>,
 }
 
 impl GlibServices {
@@ -53,18 +52,12 @@ impl GlibServices {
     /// # Errors
     /// None so far.
     pub unsafe fn attach(main_context: *mut GMainContext) -> Result<Services> {
-        let source = new_source(&FUNCTIONS);
-        let wake = move || {
-            // SAFETY: the services leave before they let go of the source, or of the context.
-            unsafe {
-                (*wanted(source)).owed.store(true, Ordering::SeqCst);
-                g_main_context_wakeup(main_context);
-            }
-        };
-        // SAFETY: an atomic, and g_main_context_wakeup, are for any thread.
-        let waker = unsafe { c_loop::waker(wake) };
-        let services =
-            Foreign::new(waker, |_| Self { main_context, source, is_calling: Cell::new(false) });
+        // SAFETY: GLib does not copy the functions.
+        let source = unsafe { g_source_new(&FUNCTIONS, GSOURCE_SIZE as c_uint) };
+        let owed = Arc::new(AtomicBool::new(false));
+        let wanted = Arc::clone(&owed);
+        // SAFETY: for any thread. The services leave before they let go of the source.
+        let services = Foreign::new(unsafe { c_loop::waker(move || owe(source, &wanted)) });
         let data = Rc::downgrade(&services).into_raw().cast_mut().cast();
         // SAFETY: the caller promises the context; the services destroy the source before they go.
         unsafe {
@@ -72,84 +65,68 @@ impl GlibServices {
             g_source_set_can_recurse(source, 1); // else each call takes it out, and puts it back
             g_source_attach(source, main_context);
         }
-        Ok(services.into_services())
+        Ok(services.enter(Self { main_context, source, owed }))
     }
 
-    fn wanted(&self) -> &Wanted {
-        // SAFETY: the source is there until they have left, and this is shared.
-        unsafe { &*wanted(self.source) }
+    /// What is owed is served by what follows.
+    fn take_owed(&self) {
+        self.owed.store(false, Ordering::SeqCst);
     }
 }
 
-impl Foreign<GlibServices> {
-    fn dispatch(&self) {
-        if self.is_calling.replace(true) {
-            return self.hush(true);
-        }
-        // Whatever unwinds, it is called again.
-        drop(self.core.call_user(|| self.call_all()));
-        self.is_calling.set(false);
-        if self.wanted().is_hushed.get() {
-            self.hush(false);
-        }
-    }
-
-    fn call_all(&self) {
-        for key in 0..self.keys() {
-            let found = self.look(key, |fd, handler| (fd.ready(self.source), handler.clone()));
-            if let Some((ready, handler)) = found.filter(|(ready, _)| !ready.is_empty()) {
-                drop(self.core.call_user(move || handler.0.on_ready(ready)));
-            }
-        }
-        self.wanted().owed.store(false, Ordering::SeqCst);
-        self.turn();
-    }
-
-    fn hush(&self, hushed: bool) {
-        self.wanted().is_hushed.set(hushed);
-        for key in 0..self.keys() {
-            self.look(key, |fd, _| fd.update(self, hushed));
-        }
-        if !hushed {
-            IoServices::defer(self);
-        }
-    }
+/// Has the source called now, from any thread.
+fn owe(source: *mut GSource, owed: &AtomicBool) {
+    owed.store(true, Ordering::SeqCst);
+    // SAFETY: the source is there until they have left, here and below.
+    unsafe { g_source_set_ready_time(source, 0) };
 }
 
 impl Host for GlibServices {
     type Fd = Fd;
 
-    fn watch(&self, _: usize, interest: Interest, handler: Held) -> io::Result<Fd> {
-        fcntl_getfd(&handler)?; // GLib does not tell of a descriptor that is closed
-        let (fd, tag) = (handler.as_raw_fd(), Cell::new(ptr::null_mut()));
-        let fd = Fd { fd, interest: Cell::default(), tag };
-        self.change(&fd, interest).map(|()| fd)
+    fn watch(&self, watched: &Rc<Watched<Self>>) -> io::Result<Fd> {
+        let (source, tag) = (self.source, Cell::new(ptr::null_mut()));
+        let fd = Fd { source, fd: watched.open_fd()?, tag };
+        self.change(&fd, watched)?;
+        Ok(fd)
     }
 
-    fn change(&self, fd: &Fd, interest: Interest) -> io::Result<()> {
-        fd.interest.set(interest);
-        fd.update(self, self.wanted().is_hushed.get());
+    fn change(&self, fd: &Fd, watched: &Watched<Self>) -> io::Result<()> {
+        fd.unwatch();
+        let interest = watched.interest();
+        // What is polled for nothing would tell of a hang-up all the same.
+        if !interest.is_empty() {
+            let events = c_loop::flags(interest, G_IO_IN, G_IO_OUT);
+            // SAFETY: see above.
+            fd.tag.set(unsafe { g_source_add_unix_fd(self.source, fd.fd, events) });
+        }
         Ok(())
     }
 
     fn unwatch(&self, fd: Fd) {
-        fd.update(self, true);
+        fd.unwatch();
     }
 
     fn set_timer(&self, deadline: Option<Instant>) {
         // Rounded up, unless it has passed: the next poll would take a millisecond.
-        let at = |at: Instant| match at.saturating_duration_since(Instant::now()).as_nanos() {
+        let at = |at: Instant| match at.saturating_duration_since(Instant::now()).as_micros() {
             0 => 0,
-            nanos => g_get_monotonic_time() + (nanos / 1_000) as i64 + 2,
+            micros => g_get_monotonic_time() + micros as i64 + 2,
         };
-        self.wanted().at.set(deadline.map_or(NEVER, at));
+        // SAFETY: see above.
+        unsafe { g_source_set_ready_time(self.source, deadline.map_or(-1, at)) };
+        if self.owed.load(Ordering::SeqCst) {
+            self.defer();
+        }
     }
 
     fn defer(&self) {
-        self.wanted().owed.store(true, Ordering::SeqCst);
+        owe(self.source, &self.owed);
     }
+}
 
-    fn leave(&self) {
+impl Drop for GlibServices {
+    fn drop(&mut self) {
         // SAFETY: it is ours. GLib knows whether it has been destroyed already.
         unsafe {
             g_source_destroy(self.source);
@@ -158,11 +135,25 @@ impl Host for GlibServices {
     }
 }
 
-static FUNCTIONS: GSourceFuncs = GSourceFuncs::new(dispatch);
+static FUNCTIONS: GSourceFuncs = [None, None, Some(dispatch), None, None, None];
 
 extern "C" fn dispatch(_: *mut GSource, _: Option<GSourceFunc>, services: *mut c_void) -> c_int {
-    // SAFETY: the services destroy the source before they go, here and below.
-    unsafe { c_loop::enter::<GlibServices>(services.cast(), Foreign::dispatch) }
+    let call_all = |services: &Foreign<GlibServices>| {
+        for key in 0..services.keys() {
+            let ready = |fd: &Fd, watched: &_| Some((Rc::clone(watched), fd.ready(watched)?));
+            if let Some((watched, ready)) = services.look(key, ready).flatten() {
+                drop(services.core.call_user(|| watched.on_ready(ready)));
+            }
+        }
+        services.host(GlibServices::take_owed);
+        services.turn();
+    };
+    let dispatch = |services: &Foreign<GlibServices>| {
+        services.host(GlibServices::take_owed);
+        services.serve(call_all);
+    };
+    // SAFETY: the services destroy the source before they go.
+    unsafe { c_loop::enter(services.cast(), dispatch) }
     G_SOURCE_CONTINUE
 }
 
@@ -177,40 +168,33 @@ extern "C" fn on_destroyed(services: *mut c_void) {
 
 /// A descriptor that is watched.
 pub(super) struct Fd {
+    source: *mut GSource,
     fd: RawFd,
-    interest: Cell<Interest>,
     /// GLib's name for it. Null while it is not polled.
     tag: Cell<*mut c_void>,
 }
 
 impl Fd {
     /// What the last poll has found.
-    fn ready(&self, source: *mut GSource) -> Ready {
-        let (tag, interest) = (self.tag.get(), self.interest.get());
+    fn ready(&self, watched: &Watched<GlibServices>) -> Option<Ready> {
+        let (tag, interest) = (self.tag.get(), watched.interest());
         if tag.is_null() {
-            return Ready::NONE;
+            return None;
         }
         // SAFETY: the source is there until they have left, and a tag until it is removed.
-        let found = unsafe { g_source_query_unix_fd(source, tag) };
+        let found = unsafe { g_source_query_unix_fd(self.source, tag) };
         if found & (G_IO_ERR | G_IO_HUP | G_IO_NVAL) != 0 {
-            return interest | Ready::ERROR;
+            return Some(interest | Ready::ERROR);
         }
-        c_loop::conditions(found, G_IO_IN, G_IO_OUT) & interest
+        let ready = c_loop::conditions(found, G_IO_IN, G_IO_OUT) & interest;
+        Some(ready).filter(|ready| !ready.is_empty())
     }
 
-    /// Has the source poll it for what is of interest, unless it is hushed.
-    fn update(&self, services: &GlibServices, hushed: bool) {
-        let interest = if hushed { Interest::NONE } else { self.interest.get() };
-        let events = c_loop::flags(interest, G_IO_IN, G_IO_OUT);
-        let (source, tag) = (services.source, self.tag.get());
-        // SAFETY: see above. What is polled for nothing would tell of a hang-up all the same.
-        unsafe {
-            match (tag.is_null(), events) {
-                (true, 0) => {}
-                (true, _) => self.tag.set(g_source_add_unix_fd(source, self.fd, events)),
-                (false, 0) => g_source_remove_unix_fd(source, self.tag.replace(ptr::null_mut())),
-                (false, _) => g_source_modify_unix_fd(source, tag, events),
-            }
+    fn unwatch(&self) {
+        let tag = self.tag.replace(ptr::null_mut());
+        if !tag.is_null() {
+            // SAFETY: see above.
+            unsafe { g_source_remove_unix_fd(self.source, tag) };
         }
     }
 }

@@ -4,18 +4,16 @@
 use std::cell::{Cell, UnsafeCell};
 use std::ffi::c_int;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::ptr;
 use std::rc::Rc;
 use std::time::Instant;
 
-use rustix::io::fcntl_getfd;
-
-use super::c_loop::{self, Callee, connection_on_raw_loop};
+use super::c_loop::{self, connection_on_raw_loop};
 use super::ffi::ev::*;
 use super::ffi::native::ev_loop;
-use super::foreign::{Foreign, Held, Host};
-use crate::error::{Misuse, Result};
-use crate::io_services::{Interest, Ready, Services};
+use super::foreign::{Foreign, Host, Watched};
+use crate::error::Result;
+use crate::io_services::{Ready, Services};
 
 /// The furthest that a timer is set, in seconds: it fires, and may be set again.
 const FAR: f64 = 1e9;
@@ -40,17 +38,15 @@ connection_on_raw_loop!(LibevConnection, LibevServices, ev_loop: ev_loop);
 /// millisecond. libev tells of an error or a hang-up as of what is watched for, without
 /// [`Ready::ERROR`].
 ///
-/// An `ev_run` inside one of their callbacks serves the host's own watchers, but not them: what is
-/// readable then is told again and again. So the callback should leave that to the loop.
+/// An `ev_run` inside one of their callbacks serves the host's own watchers, but not them.
 ///
 /// They want a libev 4 whose watchers are as in its own distribution: with `EV_COMMON` and the
 /// priorities unchanged.
 pub struct LibevServices {
     ev_loop: *mut ev_loop,
-    services: *const Foreign<Self>,
     wake: Rc<UnsafeCell<ev_async>>,
-    timer: UnsafeCell<ev_timer>,
-    end: UnsafeCell<ev_watcher>,
+    timer: Rc<UnsafeCell<ev_timer>>,
+    end: Rc<UnsafeCell<ev_cleanup>>,
     /// The loop counts the `ev_async`, which otherwise it is not to run for.
     is_needed: Cell<bool>,
 }
@@ -65,65 +61,53 @@ impl LibevServices {
     /// # Errors
     /// [`Misuse::NullLoop`].
     pub unsafe fn attach(ev_loop: *mut ev_loop) -> Result<Services> {
-        if ev_loop.is_null() {
-            return Err(Misuse::NullLoop.into());
-        }
-        let wake = Rc::new(UnsafeCell::new(ev_async::new(on_turn)));
+        c_loop::not_null(ev_loop)?;
+        let wake = ev_async::new(on_turn, ptr::null_mut(), 0);
         let address = wake.get();
         // SAFETY: ev_async_send is for any thread.
         let waker = unsafe { c_loop::waker(move || ev_async_send(ev_loop, address)) };
-        let services = Foreign::new(waker, |me| Self {
-            ev_loop,
-            services: me.as_ptr(),
-            wake,
-            timer: ev_timer::new(on_turn).into(),
-            end: ev_watcher::new(on_end).into(),
-            is_needed: Cell::new(false),
-        });
-        let data = Rc::as_ptr(&services).cast_mut().cast();
+        let services = Foreign::new(waker);
+        let data = c_loop::data(&services);
+        let timer = ev_timer::new(on_turn, data, Timer::default());
+        let end = ev_cleanup::new(on_end, data, ());
         // SAFETY: the caller promises the loop; the watchers stay in the `Rc` until they are stopped.
         unsafe {
-            (*services.wake.get()).watcher.data = data;
-            (*services.timer.get()).watcher.data = data;
-            (*services.end.get()).data = data;
-            ev_cleanup_start(ev_loop, services.end.get()); // libev does not count it
-            ev_async_start(ev_loop, services.wake.get());
+            (*wake.get()).data = data;
+            ev_cleanup_start(ev_loop, end.get()); // libev does not count it
+            ev_async_start(ev_loop, wake.get());
             ev_unref(ev_loop);
         }
-        Ok(services.into_services())
+        Ok(services.enter(Self { ev_loop, wake, timer, end, is_needed: Cell::new(false) }))
     }
 }
 
 impl Host for LibevServices {
-    type Fd = Fd;
+    type Fd = Rc<UnsafeCell<ev_io>>;
 
-    fn watch(&self, key: usize, interest: Interest, handler: Held) -> io::Result<Fd> {
-        fcntl_getfd(&handler)?; // libev tells of a descriptor that is closed too late
-        let callee = Callee::new(self.services, key);
-        let mut io = ev_io::new(on_ready, handler.as_raw_fd());
-        io.watcher.data = Rc::as_ptr(&callee).cast_mut().cast();
-        let io = Rc::new(UnsafeCell::new(io));
-        let fd = Fd { io, _callee: callee };
-        self.change(&fd, interest)?;
-        Ok(fd)
+    fn watch(&self, watched: &Rc<Watched<Self>>) -> io::Result<Self::Fd> {
+        let io = Io { next: ptr::null_mut(), fd: watched.open_fd()?, events: 0 };
+        let io = ev_io::new(on_ready, c_loop::data(watched), io);
+        self.change(&io, watched)?;
+        Ok(io)
     }
 
-    fn change(&self, fd: &Fd, interest: Interest) -> io::Result<()> {
+    fn change(&self, io: &Self::Fd, watched: &Watched<Self>) -> io::Result<()> {
+        let interest = watched.interest();
         // SAFETY: the loop is there until they have left, here and below; the watcher stays where it is
         // until it is stopped again.
         unsafe {
-            ev_io_stop(self.ev_loop, fd.io.get());
+            ev_io_stop(self.ev_loop, io.get());
             if !interest.is_empty() {
-                (*fd.io.get()).set_events(c_loop::flags(interest, EV_READ, EV_WRITE));
-                ev_io_start(self.ev_loop, fd.io.get());
+                (*io.get()).more.events = EV__IOFDSET | c_loop::flags(interest, EV_READ, EV_WRITE);
+                ev_io_start(self.ev_loop, io.get());
             }
         }
         Ok(())
     }
 
-    fn unwatch(&self, fd: Fd) {
+    fn unwatch(&self, io: Self::Fd) {
         // SAFETY: see above.
-        unsafe { ev_io_stop(self.ev_loop, fd.io.get()) };
+        unsafe { ev_io_stop(self.ev_loop, io.get()) };
     }
 
     fn set_timer(&self, deadline: Option<Instant>) {
@@ -132,7 +116,7 @@ impl Host for LibevServices {
         let repeat = left.map_or(0.0, |left| left.as_secs_f64().clamp(1e-9, FAR));
         // SAFETY: see above.
         unsafe {
-            (*self.timer.get()).repeat = repeat;
+            (*self.timer.get()).more.repeat = repeat;
             ev_now_update(self.ev_loop); // libev counts from the time that it knows
             ev_timer_again(self.ev_loop, self.timer.get());
         }
@@ -149,8 +133,10 @@ impl Host for LibevServices {
             unsafe { if needed { ev_ref(self.ev_loop) } else { ev_unref(self.ev_loop) } }
         }
     }
+}
 
-    fn leave(&self) {
+impl Drop for LibevServices {
+    fn drop(&mut self) {
         // SAFETY: they were put in this loop, and what is not needed does not count.
         unsafe {
             ev_cleanup_stop(self.ev_loop, self.end.get());
@@ -172,25 +158,12 @@ extern "C" fn on_end(_: *mut ev_loop, watcher: *mut ev_watcher, _: c_int) {
     unsafe { c_loop::end::<LibevServices>((*watcher).data.cast()) }
 }
 
-extern "C" fn on_ready(_: *mut ev_loop, watcher: *mut ev_watcher, events: c_int) {
-    // With an error libev tells of both, also of what is not watched for.
-    let ready = |fd: &Fd| {
-        let ready = c_loop::conditions(events & fd.events(), EV_READ, EV_WRITE);
-        ready | Ready::ERROR.when(events & EV_ERROR != 0)
+extern "C" fn on_ready(_: *mut ev_loop, watcher: *mut ev_watcher, found: c_int) {
+    let ready = |_: &_, watched: &Watched<LibevServices>| {
+        // With an error libev tells of both, also of what is not watched for.
+        let ready = c_loop::conditions(found, EV_READ, EV_WRITE) & watched.interest();
+        ready | Ready::ERROR.when(found & EV_ERROR != 0)
     };
-    // SAFETY: the watcher is stopped before its data goes, and that before the services.
-    unsafe { c_loop::ready::<LibevServices>((*watcher).data.cast(), ready, |_| ()) }
-}
-
-/// A descriptor that is watched.
-pub(super) struct Fd {
-    io: Rc<UnsafeCell<ev_io>>,
-    _callee: Rc<Callee<LibevServices>>,
-}
-
-impl Fd {
-    fn events(&self) -> c_int {
-        // SAFETY: nobody changes it meanwhile.
-        unsafe { (*self.io.get()).events }
-    }
+    // SAFETY: the watcher is stopped before its data goes.
+    unsafe { c_loop::ready((*watcher).data.cast(), ready) }
 }

@@ -1,21 +1,18 @@
 //! A connection on libevent.
 #![allow(unsafe_code, reason = "libevent is C")]
 
-use std::cell::RefCell;
 use std::ffi::{c_int, c_short, c_void};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::time::Instant;
 
-use rustix::io::fcntl_getfd;
-
-use super::c_loop::{self, Callee, connection_on_raw_loop};
+use super::c_loop::{self, connection_on_raw_loop};
 use super::ffi::event::*;
 use super::ffi::native::event_base;
-use super::foreign::{Foreign, Held, Host};
-use crate::error::{Misuse, Result};
-use crate::io_services::{Interest, Ready, Services};
+use super::foreign::{Foreign, Host, Watched};
+use crate::error::Result;
+use crate::io_services::{IoServices, Ready, Services};
 use crate::ioloop::WakePair;
 
 foreign_connection! {
@@ -40,17 +37,11 @@ connection_on_raw_loop!(LibeventConnection, LibeventServices, event_base: event_
 /// without [`Ready::ERROR`].
 pub struct LibeventServices {
     event_base: *mut event_base,
-    services: *const Foreign<Self>,
-    pair: WakePair,
-    /// `None` once they have left.
-    turns: RefCell<Option<Turns>>,
-}
-
-/// What has a turn come.
-struct Turns {
     wake: Event,
     timer: Event,
     owed: Event,
+    /// Closed after the event that watches it.
+    pair: WakePair,
 }
 
 impl LibeventServices {
@@ -64,46 +55,35 @@ impl LibeventServices {
     /// [`Misuse::NullLoop`]; [`Error::Io`](crate::Error::Io) if the operating system has no
     /// descriptor or memory left.
     pub unsafe fn attach(event_base: *mut event_base) -> Result<Services> {
-        if event_base.is_null() {
-            return Err(Misuse::NullLoop.into());
-        }
+        c_loop::not_null(event_base)?;
         let pair = WakePair::new()?;
-        let services = Foreign::new(pair.waker(), |me| Self {
-            event_base,
-            services: me.as_ptr(),
-            pair,
-            turns: RefCell::default(),
-        });
-        let data = Rc::as_ptr(&services).cast_mut().cast();
+        let services = Foreign::new(pair.waker());
+        let data = c_loop::data(&services);
         // SAFETY: the caller promises the loop; the services stay in the `Rc` until the events go.
         let event = |fd, events, call| unsafe { Event::new(event_base, fd, events, call, data) };
-        let fd = services.pair.fd().as_raw_fd();
-        let wake = event(fd, EV_READ | EV_PERSIST, on_wake)?;
+        let wake = event(pair.fd().as_raw_fd(), EV_READ | EV_PERSIST, on_wake)?;
         wake.add_as(false)?;
         let (timer, owed) = (event(-1, 0, on_turn)?, event(-1, 0, on_turn)?);
-        services.turns.replace(Some(Turns { wake, timer, owed }));
-        Ok(services.into_services())
+        Ok(services.enter(Self { event_base, wake, timer, owed, pair }))
     }
 }
 
 impl Host for LibeventServices {
-    type Fd = Fd;
+    /// One for reading, one for writing.
+    type Fd = (Event, Event);
 
-    fn watch(&self, key: usize, interest: Interest, handler: Held) -> io::Result<Fd> {
-        fcntl_getfd(&handler)?; // libevent would write of a descriptor that is closed
-        let callee = Callee::new(self.services, key);
-        let (fd, data) = (handler.as_raw_fd(), Rc::as_ptr(&callee).cast_mut().cast());
-        // SAFETY: the loop is there until they have left, and the callee until the event goes.
+    fn watch(&self, watched: &Rc<Watched<Self>>) -> io::Result<Self::Fd> {
+        let (fd, data) = (watched.open_fd()?, c_loop::data(watched));
+        // SAFETY: the loop is there until they have left, and the data until the event goes.
         let event = |events| unsafe { Event::new(self.event_base, fd, events, on_ready, data) };
-        let (read, write) = (event(EV_READ | EV_PERSIST)?, event(EV_WRITE | EV_PERSIST)?);
-        let fd = Fd { read, write, _callee: callee };
-        self.change(&fd, interest)?;
+        let fd = (event(EV_READ | EV_PERSIST)?, event(EV_WRITE | EV_PERSIST)?);
+        self.change(&fd, watched)?;
         Ok(fd)
     }
 
-    fn change(&self, fd: &Fd, interest: Interest) -> io::Result<()> {
-        for (event, of) in [(&fd.read, Ready::READ), (&fd.write, Ready::WRITE)] {
-            if interest.contains(of) {
+    fn change(&self, (read, write): &Self::Fd, watched: &Watched<Self>) -> io::Result<()> {
+        for (event, of) in [(read, Ready::READ), (write, Ready::WRITE)] {
+            if watched.interest().contains(of) {
                 event.add(None)?;
             } else {
                 event.del();
@@ -112,37 +92,23 @@ impl Host for LibeventServices {
         Ok(())
     }
 
-    fn unwatch(&self, fd: Fd) {
-        drop(fd);
-    }
-
     fn set_timer(&self, deadline: Option<Instant>) {
-        let turns = self.turns.borrow();
-        let Some(turns) = &*turns else { return };
-        let Some(deadline) = deadline else { return turns.timer.del() };
+        let Some(deadline) = deadline else { return self.timer.del() };
         let left = deadline.saturating_duration_since(Instant::now());
         // SAFETY: the loop is there until they have left. It counts from the time that it knows.
         unsafe { event_base_update_cache_time(self.event_base) };
-        let set = turns.timer.add(Some(left));
+        let set = self.timer.add(Some(left));
         set.unwrap_or_else(|error| log::error!("libevent takes no timer: {error}"));
     }
 
     fn defer(&self) {
-        if let Some(turns) = &*self.turns.borrow() {
-            // It is called in the iteration under way, or in the next, before that waits.
-            turns.owed.activate();
-        }
+        // It is called in the iteration under way, or in the next, before that waits.
+        self.owed.activate();
     }
 
     fn keep_alive(&self, needed: bool) {
-        if let Some(Turns { wake, .. }) = &*self.turns.borrow() {
-            let added = wake.add_as(needed);
-            added.unwrap_or_else(|error| log::error!("libevent watches no more: {error}"));
-        }
-    }
-
-    fn leave(&self) {
-        drop(self.turns.take());
+        let added = self.wake.add_as(needed);
+        added.unwrap_or_else(|error| log::error!("libevent watches no more: {error}"));
     }
 }
 
@@ -154,22 +120,15 @@ extern "C" fn on_turn(_: c_int, _: c_short, services: *mut c_void) {
 /// The turn counts as an event of the loop's, which the wake may not.
 extern "C" fn on_wake(_: c_int, _: c_short, services: *mut c_void) {
     let wake = |services: &Foreign<LibeventServices>| {
-        services.pair.drain();
-        services.defer();
+        services.host(|host| host.pair.drain());
+        IoServices::defer(services);
     };
     // SAFETY: see above.
     unsafe { c_loop::enter(services.cast(), wake) }
 }
 
-extern "C" fn on_ready(_: c_int, events: c_short, callee: *mut c_void) {
-    let ready = |_: &Fd| c_loop::conditions(events, EV_READ, EV_WRITE);
-    // SAFETY: the event is freed before its data goes, and that before the services.
-    unsafe { c_loop::ready::<LibeventServices>(callee.cast(), ready, |_| ()) }
-}
-
-/// A descriptor that is watched.
-pub(super) struct Fd {
-    read: Event,
-    write: Event,
-    _callee: Rc<Callee<LibeventServices>>,
+extern "C" fn on_ready(_: c_int, events: c_short, watched: *mut c_void) {
+    let ready = |_: &_, _: &_| c_loop::conditions(events, EV_READ, EV_WRITE);
+    // SAFETY: the event is freed before its data goes.
+    unsafe { c_loop::ready::<LibeventServices>(watched.cast(), ready) }
 }

@@ -1,18 +1,17 @@
 //! A connection on libuv.
 #![allow(unsafe_code, reason = "libuv is C")]
 
-use std::cell::{Cell, RefCell};
 use std::ffi::c_int;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::c_loop::{self, Callee, connection_on_raw_loop};
+use super::c_loop::{self, connection_on_raw_loop};
 use super::ffi::native::uv_loop_t;
 use super::ffi::uv::*;
-use super::foreign::{Foreign, Held, Host};
-use crate::error::{LoopError, Misuse, Result};
+use super::foreign::{Foreign, Host, Watched};
+use crate::error::{LoopError, Result};
 use crate::io_services::{Interest, Ready, Services};
 
 foreign_connection! {
@@ -39,13 +38,6 @@ connection_on_raw_loop!(LibuvConnection, LibuvServices, uv_loop: uv_loop_t);
 /// closed when they are done.
 pub struct LibuvServices {
     uv_loop: *mut uv_loop_t,
-    services: *const Foreign<Self>,
-    /// `None` once they have left.
-    turns: RefCell<Option<Turns>>,
-}
-
-/// What has a turn come.
-struct Turns {
     wake: Handle,
     timer: Handle,
     idle: Handle,
@@ -64,9 +56,7 @@ impl LibuvServices {
     /// [`Misuse::NullLoop`]; [`Error::Io`](crate::Error::Io) if the operating system has no
     /// descriptor left for `uv_async_t`.
     pub unsafe fn attach(uv_loop: *mut uv_loop_t) -> Result<Services> {
-        if uv_loop.is_null() {
-            return Err(Misuse::NullLoop.into());
-        }
+        c_loop::not_null(uv_loop)?;
         // SAFETY: the caller promises the loop; `Handle` gives each its memory.
         let (wake, timer, idle) = unsafe {
             let wake = Handle::new(UV_ASYNC, |wake| uv_async_init(uv_loop, wake, on_turn))?;
@@ -77,134 +67,93 @@ impl LibuvServices {
         };
         let handle = wake.0;
         // SAFETY: uv_async_send is for any thread.
-        let waker = unsafe {
-            c_loop::waker(move || {
-                uv_async_send(handle);
-            })
-        };
-        let services = Foreign::new(waker, |me| {
-            [&wake, &timer, &idle].iter().for_each(|handle| handle.set_data(me.as_ptr()));
-            let turns = RefCell::new(Some(Turns { wake, timer, idle }));
-            Self { uv_loop, services: me.as_ptr(), turns }
-        });
-        Ok(services.into_services())
-    }
-
-    /// Calls `call`, unless they have left, or the host has closed all handles that it could find.
-    fn with_turns(&self, call: impl FnOnce(&Turns)) {
-        if let Some(turns) = self.turns.borrow().as_ref().filter(|turns| !turns.wake.is_closing()) {
-            call(turns);
-        }
+        let services = Foreign::new(unsafe { c_loop::waker(move || uv_async_send(handle)) });
+        [&wake, &timer, &idle].iter().for_each(|handle| handle.set_data(&services));
+        Ok(services.enter(Self { uv_loop, wake, timer, idle }))
     }
 }
 
 impl Host for LibuvServices {
-    type Fd = Fd;
+    type Fd = Handle;
 
-    fn watch(&self, key: usize, interest: Interest, handler: Held) -> io::Result<Fd> {
-        let mut poll = Err(io::Error::other(LoopError::Gone));
-        self.with_turns(|_| {
-            // SAFETY: the loop is there until they have left.
-            let init = |poll| unsafe { uv_poll_init(self.uv_loop, poll, handler.as_raw_fd()) };
-            poll = Handle::new(UV_POLL, init);
-        });
-        let (poll, callee) = (poll?, Callee::new(self.services, key));
-        poll.set_data(Rc::as_ptr(&callee));
-        let fd = Fd { poll, interest: Cell::default(), _callee: callee };
-        self.change(&fd, interest)?;
-        Ok(fd)
+    fn watch(&self, watched: &Rc<Watched<Self>>) -> io::Result<Handle> {
+        if self.wake.is_closing() {
+            return Err(io::Error::other(LoopError::Gone)); // the host has closed all that it found
+        }
+        // SAFETY: the loop is there until they have left.
+        let init = |poll| unsafe { uv_poll_init(self.uv_loop, poll, watched.as_raw_fd()) };
+        let poll = Handle::new(UV_POLL, init)?;
+        poll.set_data(watched);
+        self.change(&poll, watched)?;
+        Ok(poll)
     }
 
-    fn change(&self, fd: &Fd, interest: Interest) -> io::Result<()> {
-        fd.interest.set(interest);
-        fd.start()
-    }
-
-    fn unwatch(&self, fd: Fd) {
-        drop(fd);
+    fn change(&self, poll: &Handle, watched: &Watched<Self>) -> io::Result<()> {
+        start(poll, watched.interest())
     }
 
     fn set_timer(&self, deadline: Option<Instant>) {
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        // libuv would call a timer that is due again and again before it looks at anything else.
-        if left.is_some_and(|left| left.is_zero()) {
-            return self.defer();
-        }
-        self.with_turns(|turns| {
-            let Some(left) = left else {
-                // SAFETY: the handles of `turns` are not closed, here and below.
-                unsafe { uv_timer_stop(turns.timer.0) };
-                return;
-            };
-            // libuv counts in whole milliseconds, from the one in which its turn began.
-            let due = (u128::from(uv_hrtime()) + left.as_nanos()).div_ceil(1_000_000);
-            // SAFETY: see above.
-            unsafe {
-                let delay = due.saturating_sub(uv_now(self.uv_loop).into());
-                let delay = delay.try_into().unwrap_or(u64::MAX);
-                uv_timer_start(turns.timer.0, on_turn, delay, 0);
+        match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+            _ if self.wake.is_closing() => {}
+            // SAFETY: the handles are not closed, here and below.
+            None => unsafe { _ = uv_timer_stop(self.timer.0) },
+            // libuv would call it again and again before it looks at anything else.
+            Some(Duration::ZERO) => self.defer(),
+            Some(left) => {
+                // libuv counts in whole milliseconds, from the one in which its turn began.
+                let due = (u128::from(uv_hrtime()) + left.as_nanos()).div_ceil(1_000_000);
+                // SAFETY: see above.
+                unsafe {
+                    let delay = due.saturating_sub(uv_now(self.uv_loop).into());
+                    let delay = delay.try_into().unwrap_or(u64::MAX);
+                    uv_timer_start(self.timer.0, on_turn, delay, 0);
+                }
             }
-        });
+        }
     }
 
     fn defer(&self) {
-        // SAFETY: see above. While one is idle, libuv neither waits nor returns.
-        self.with_turns(|turns| unsafe {
-            uv_idle_start(turns.idle.0, on_turn);
-        });
+        if !self.wake.is_closing() {
+            // SAFETY: see above. While one is idle, libuv neither waits nor returns.
+            unsafe { uv_idle_start(self.idle.0, on_turn) };
+        }
     }
 
     fn keep_alive(&self, needed: bool) {
-        // SAFETY: see above.
-        self.with_turns(|turns| unsafe {
-            if needed { uv_ref(turns.wake.0) } else { uv_unref(turns.wake.0) }
-        });
-    }
-
-    fn leave(&self) {
-        drop(self.turns.take());
+        // SAFETY: for libuv, also of a handle that is closed.
+        unsafe { if needed { uv_ref(self.wake.0) } else { uv_unref(self.wake.0) } }
     }
 }
 
 extern "C" fn on_turn(handle: *mut uv_handle_t) {
+    let turn = |services: &Foreign<LibuvServices>| {
+        // SAFETY: see above.
+        services.host(|host| unsafe { uv_idle_stop(host.idle.0) });
+        services.serve(Foreign::turn);
+    };
     // SAFETY: the services close these handles before they go.
-    unsafe {
-        let services = uv_handle_get_data(handle).cast::<Foreign<LibuvServices>>();
-        (*services).with_turns(|turns| {
-            uv_idle_stop(turns.idle.0);
-        });
-        c_loop::turn(services);
-    }
+    unsafe { c_loop::enter(uv_handle_get_data(handle).cast(), turn) }
 }
 
 extern "C" fn on_ready(poll: *mut uv_handle_t, status: c_int, events: c_int) {
-    let ready = |fd: &Fd| match status {
-        0 => c_loop::conditions(events, UV_READABLE, UV_WRITABLE),
-        _ => fd.interest.get() | Ready::ERROR,
-    };
-    // After an error libuv has stopped it. One that was not taken is told again.
-    let again = |fd: &Fd| match status {
-        0 => {}
-        _ => fd.start().unwrap_or_else(|error| log::error!("libuv watches no more: {error}")),
-    };
-    // SAFETY: the handle is closed before its data goes, and that before the services.
-    unsafe { c_loop::ready::<LibuvServices>(uv_handle_get_data(poll).cast(), ready, again) }
-}
-
-/// A descriptor that is watched.
-pub(super) struct Fd {
-    poll: Handle,
-    interest: Cell<Interest>,
-    _callee: Rc<Callee<LibuvServices>>,
-}
-
-impl Fd {
-    fn start(&self) -> io::Result<()> {
-        if self.poll.is_closing() {
-            return Err(io::Error::other(LoopError::Gone));
+    let ready = |poll: &Handle, watched: &Watched<LibuvServices>| {
+        if status == 0 {
+            return c_loop::conditions(events, UV_READABLE, UV_WRITABLE);
         }
-        let events = c_loop::flags(self.interest.get(), UV_READABLE, UV_WRITABLE);
-        // SAFETY: the handle is not closed. Without events it is stopped.
-        checked(unsafe { uv_poll_start(self.poll.0, events, on_ready) })
+        // libuv has stopped it. What the handler does not see to is told again.
+        let again = start(poll, watched.interest());
+        again.unwrap_or_else(|error| log::error!("libuv watches no more: {error}"));
+        watched.interest() | Ready::ERROR
+    };
+    // SAFETY: the handle is closed before its data goes.
+    unsafe { c_loop::ready(uv_handle_get_data(poll).cast(), ready) }
+}
+
+fn start(poll: &Handle, interest: Interest) -> io::Result<()> {
+    if poll.is_closing() {
+        return Err(io::Error::other(LoopError::Gone));
     }
+    let events = c_loop::flags(interest, UV_READABLE, UV_WRITABLE);
+    // SAFETY: the handle is not closed. Without events it is stopped.
+    checked(unsafe { uv_poll_start(poll.0, events, on_ready) })
 }

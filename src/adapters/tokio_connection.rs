@@ -1,6 +1,5 @@
 //! A connection on tokio: a `LocalSet`, or a local runtime, of one thread.
 
-use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -14,9 +13,9 @@ use tokio::runtime::Handle;
 use tokio::time::{Sleep, sleep, sleep_until};
 
 use super::driver::{Driver, Reactor, Woken};
-use super::foreign::{Foreign, Held, Host};
+use super::foreign::{Foreign, Host, Watched};
 use crate::connection::{ConnectionCallbacks, ConnectionWorkflow};
-use crate::io_services::{Interest, Ready, Services};
+use crate::io_services::{Ready, Services};
 
 foreign_connection! {
     /// A connection driven by tokio.
@@ -58,7 +57,7 @@ impl TokioConnection {
 
     /// The runtime that drives it. `None`: its services were detached, or are those of another loop.
     pub fn runtime(&self) -> Option<Handle> {
-        Foreign::<TokioServices>::of(&self.services).map(|services| services.runtime.clone())
+        Foreign::<TokioServices>::of(&self.services, |host| host.runtime.clone())
     }
 }
 
@@ -91,32 +90,27 @@ impl TokioServices {
                 tokio::task::yield_now().await;
             }
         });
-        services.into_services()
+        services
     }
 }
 
 impl Host for TokioServices {
     type Fd = Rc<Watch>;
 
-    fn watch(&self, key: usize, interest: Interest, handler: Held) -> io::Result<Rc<Watch>> {
+    fn watch(&self, watched: &Rc<Watched<Self>>) -> io::Result<Rc<Watch>> {
         let _runtime = self.runtime.enter();
         // SAFETY: by its contract a handler owns its descriptor, and always gives the same one;
-        // `Held` keeps the handler.
+        // `Watched` keeps the handler.
         #[allow(unsafe_code)]
-        let io = unsafe { AsyncFd::register(handler) }?;
-        let watch = Watch { io, interest: Cell::new(interest), waker: self.woken.waker(key) };
+        let io = unsafe { AsyncFd::register(Rc::clone(watched)) }?;
+        let watch = Watch { io, waker: self.woken.waker(watched.key) };
         watch.wait();
         Ok(Rc::new(watch))
     }
 
-    fn change(&self, watch: &Rc<Watch>, interest: Interest) -> io::Result<()> {
-        watch.interest.set(interest);
+    fn change(&self, watch: &Rc<Watch>, _: &Watched<Self>) -> io::Result<()> {
         watch.wait();
         Ok(())
-    }
-
-    fn unwatch(&self, watch: Rc<Watch>) {
-        drop(watch);
     }
 
     fn set_timer(&self, _: Option<Instant>) {
@@ -126,8 +120,10 @@ impl Host for TokioServices {
     fn defer(&self) {
         self.woken.turn();
     }
+}
 
-    fn leave(&self) {
+impl Drop for TokioServices {
+    fn drop(&mut self) {
         self.woken.turn(); // for the driver to end
     }
 }
@@ -143,10 +139,6 @@ impl Reactor for TokioServices {
         timer.as_mut().reset(deadline.into());
     }
 
-    fn woken(&self) -> &Arc<Woken> {
-        &self.woken
-    }
-
     fn dispatch(services: &Foreign<Self>, key: usize) {
         if let Some(watch) = services.look(key, |watch, _| Rc::clone(watch)) {
             watch.dispatch();
@@ -156,15 +148,14 @@ impl Reactor for TokioServices {
 
 /// A descriptor. The runtime tells of an edge, and takes it as ready until it is told otherwise.
 pub(super) struct Watch {
-    io: AsyncFd<Held>,
-    interest: Cell<Interest>,
+    io: AsyncFd<Rc<Watched<TokioServices>>>,
     waker: Waker,
 }
 
 impl Watch {
     fn dispatch(&self) {
         let context = &mut Context::from_waker(&self.waker);
-        let interest = self.interest.get();
+        let interest = self.io.get_ref().interest();
         let read = interest.contains(Ready::READ).then(|| self.io.poll_read_ready(context));
         let write = interest.contains(Ready::WRITE).then(|| self.io.poll_write_ready(context));
         // An error here means that the runtime is shutting down.
@@ -175,7 +166,7 @@ impl Watch {
         if ready.is_empty() {
             return;
         }
-        let blocked = Rc::clone(&self.io.get_ref().0).on_ready(ready);
+        let blocked = self.io.get_ref().on_ready(ready);
         if let Some(read) = read.as_mut().filter(|_| blocked.contains(Ready::READ)) {
             read.clear_ready_matching(tokio::io::Ready::READABLE);
         }
@@ -188,7 +179,7 @@ impl Watch {
     /// Has the driver woken when it is ready.
     fn wait(&self) {
         let context = &mut Context::from_waker(&self.waker);
-        let interest = self.interest.get();
+        let interest = self.io.get_ref().interest();
         let read = interest.contains(Ready::READ) && self.io.poll_read_ready(context).is_ready();
         let write = interest.contains(Ready::WRITE) && self.io.poll_write_ready(context).is_ready();
         if read || write {

@@ -39,8 +39,8 @@ fn glib() {
     assert_eq!(in_c("glib-2.0", &["glib.h"], &conditions), ours);
     let sizes = ["sizeof(GSource)", "sizeof(GSourceFuncs)", "offsetof(GSourceFuncs, dispatch)"];
     let theirs = in_c("glib-2.0", &["glib.h"], &sizes);
-    assert!(theirs[0] <= offset_of!(Source, wanted) as i64);
-    let ours = [size_of::<GSourceFuncs>(), offset_of!(GSourceFuncs, dispatch)];
+    assert!(theirs[0] <= GSOURCE_SIZE as i64);
+    let ours = [size_of::<GSourceFuncs>(), 2 * size_of::<Option<Dispatch>>()];
     assert_eq!(theirs[1..], ours.map(|size| size as i64));
 }
 
@@ -55,21 +55,25 @@ fn libev() {
         "sizeof(ev_io)",
         "sizeof(ev_timer)",
         "offsetof(ev_watcher, data)",
+        "offsetof(ev_async, sent)",
+        "offsetof(ev_io, fd)",
         "offsetof(ev_io, events)",
         "offsetof(ev_timer, repeat)",
     ];
     let ours = [
         size_of::<ev_async>(),
-        size_of::<ev_watcher>(),
+        size_of::<ev_cleanup>(),
         size_of::<ev_io>(),
         size_of::<ev_timer>(),
         offset_of!(ev_watcher, data),
-        offset_of!(ev_io, events),
-        offset_of!(ev_timer, repeat),
+        offset_of!(ev_async, more),
+        offset_of!(ev_io, more.fd),
+        offset_of!(ev_io, more.events),
+        offset_of!(ev_timer, more.repeat),
     ];
     assert_eq!(in_c("libev", &["ev.h"], &sizes), ours.map(|size| size as i64));
     let flags = ["EV_READ", "EV_WRITE", "EV_ASYNC", "EV_ERROR", "EV__IOFDSET"];
-    let ours = [EV_READ, EV_WRITE, EV_ASYNC, EV_ERROR, ev_io::EV__IOFDSET].map(i64::from);
+    let ours = [EV_READ, EV_WRITE, EV_ASYNC, EV_ERROR, EV__IOFDSET].map(i64::from);
     assert_eq!(in_c("libev", &["ev.h"], &flags), ours);
 }
 

@@ -4,9 +4,11 @@
 
 use std::ffi::{c_int, c_uint, c_void};
 use std::io;
-use std::ptr;
+use std::mem;
+use std::rc::Rc;
 
 use super::native::uv_loop_t;
+use crate::adapters::c_loop;
 
 super::opaque! {
     pub struct uv_handle_t;
@@ -59,20 +61,17 @@ pub struct Handle(pub *mut uv_handle_t);
 
 impl Handle {
     pub fn new(kind: c_uint, init: impl FnOnce(*mut uv_handle_t) -> c_int) -> io::Result<Self> {
-        let handle = Box::into_raw(vec![0u128; units(kind)].into_boxed_slice()).cast();
-        match checked(init(handle)) {
-            Ok(()) => Ok(Self(handle)),
-            Err(error) => {
-                // SAFETY: not initialised, it is nobody else's.
-                unsafe { free(handle, kind) };
-                Err(error)
-            }
-        }
+        let mut memory = vec![0_u128; units(kind)];
+        let handle = memory.as_mut_ptr().cast();
+        checked(init(handle))?;
+        mem::forget(memory); // it is the loop's
+        Ok(Self(handle))
     }
 
-    pub fn set_data<T>(&self, data: *const T) {
+    /// What its callbacks are given.
+    pub fn set_data<T>(&self, of: &Rc<T>) {
         // SAFETY: its memory is there until it is dropped, here and below.
-        unsafe { uv_handle_set_data(self.0, data.cast_mut().cast()) }
+        unsafe { uv_handle_set_data(self.0, c_loop::data(of)) }
     }
 
     pub fn is_closing(&self) -> bool {
@@ -96,17 +95,11 @@ fn units(kind: c_uint) -> usize {
     uv_handle_size(kind).div_ceil(size_of::<u128>())
 }
 
-/// # Safety
-/// `handle` is from [`Handle::new`], of that kind, and nobody uses it any more.
-unsafe fn free(handle: *mut uv_handle_t, kind: c_uint) {
-    let memory = ptr::slice_from_raw_parts_mut(handle.cast::<u128>(), units(kind));
-    // SAFETY: the caller's promise.
-    drop(unsafe { Box::from_raw(memory) });
-}
-
 extern "C" fn on_closed(handle: *mut uv_handle_t) {
-    // SAFETY: libuv is done with it.
-    unsafe { free(handle, uv_handle_get_type(handle)) }
+    // SAFETY: made by `new`, and libuv is done with it.
+    drop(unsafe {
+        Vec::<u128>::from_raw_parts(handle.cast(), 0, units(uv_handle_get_type(handle)))
+    });
 }
 
 /// The error, if it is one, of a call that gives such.
