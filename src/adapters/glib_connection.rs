@@ -4,11 +4,10 @@
 use std::cell::Cell;
 use std::ffi::{c_int, c_uint, c_void};
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::AsRawFd;
 use std::ptr;
 use std::rc::{Rc, Weak};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::c_loop::{self, connection_on_raw_loop};
@@ -16,7 +15,7 @@ use super::ffi::glib::*;
 use super::ffi::native::GMainContext;
 use super::foreign::{Foreign, Host, Watched};
 use crate::error::Result;
-use crate::io_services::{Ready, Services};
+use crate::io_services::{Interest, Ready, Services};
 
 foreign_connection! {
     /// A connection driven by GLib, and so by whatever runs its main loop, such as GTK.
@@ -37,8 +36,6 @@ connection_on_raw_loop!(GlibConnection, GlibServices, main_context: GMainContext
 pub struct GlibServices {
     main_context: *mut GMainContext,
     source: *mut GSource,
-    /// The source is to be called now, whatever its timer is set to.
-    owed: Arc<AtomicBool>,
 }
 
 impl GlibServices {
@@ -52,76 +49,74 @@ impl GlibServices {
     /// # Errors
     /// None so far.
     pub unsafe fn attach(main_context: *mut GMainContext) -> Result<Services> {
-        // SAFETY: GLib does not copy the functions.
-        let source = unsafe { g_source_new(&FUNCTIONS, GSOURCE_SIZE as c_uint) };
-        let owed = Arc::new(AtomicBool::new(false));
-        let wanted = Arc::clone(&owed);
-        // SAFETY: for any thread. The services leave before they let go of the source.
-        let services = Foreign::new(unsafe { c_loop::waker(move || owe(source, &wanted)) });
+        // SAFETY: GLib keeps the address of the functions, and fills the source with zeros.
+        let source = unsafe { g_source_new(&FUNCTIONS, size_of::<GSource>() as c_uint) };
+        // SAFETY: both are for any thread. The services leave before they let go of the source.
+        let waker = unsafe {
+            c_loop::waker(move || {
+                (*source).owed.store(true, Ordering::SeqCst);
+                g_main_context_wakeup(main_context);
+            })
+        };
+        let services = Foreign::new(waker);
         let data = Rc::downgrade(&services).into_raw().cast_mut().cast();
         // SAFETY: the caller promises the context; the services destroy the source before they go.
         unsafe {
+            (*source).at.set(NEVER);
             g_source_set_callback(source, None, data, on_destroyed);
             g_source_set_can_recurse(source, 1); // else each call takes it out, and puts it back
             g_source_attach(source, main_context);
         }
-        Ok(services.enter(Self { main_context, source, owed }))
+        Ok(services.enter(Self { main_context, source }))
     }
-
-    /// What is owed is served by what follows.
-    fn take_owed(&self) {
-        self.owed.store(false, Ordering::SeqCst);
-    }
-}
-
-/// Has the source called now, from any thread.
-fn owe(source: *mut GSource, owed: &AtomicBool) {
-    owed.store(true, Ordering::SeqCst);
-    // SAFETY: the source is there until they have left, here and below.
-    unsafe { g_source_set_ready_time(source, 0) };
 }
 
 impl Host for GlibServices {
-    type Fd = Fd;
+    /// GLib's name for it. Null while it is not polled.
+    type Fd = Cell<*mut c_void>;
 
-    fn watch(&self, watched: &Rc<Watched<Self>>) -> io::Result<Fd> {
-        let (source, tag) = (self.source, Cell::new(ptr::null_mut()));
-        let fd = Fd { source, fd: watched.open_fd()?, tag };
-        self.change(&fd, watched)?;
-        Ok(fd)
+    fn watch(&self, watched: &Rc<Watched<Self>>) -> io::Result<Self::Fd> {
+        watched.open_fd()?;
+        let tag = Cell::new(ptr::null_mut());
+        self.change(&tag, watched).map(|()| tag)
     }
 
-    fn change(&self, fd: &Fd, watched: &Watched<Self>) -> io::Result<()> {
-        fd.unwatch();
-        let interest = watched.interest();
-        // What is polled for nothing would tell of a hang-up all the same.
-        if !interest.is_empty() {
-            let events = c_loop::flags(interest, G_IO_IN, G_IO_OUT);
-            // SAFETY: see above.
-            fd.tag.set(unsafe { g_source_add_unix_fd(self.source, fd.fd, events) });
+    fn change(&self, tag: &Self::Fd, watched: &Watched<Self>) -> io::Result<()> {
+        let fd = watched.as_raw_fd();
+        let events = c_loop::flags(watched.interest(), G_IO_IN, G_IO_OUT);
+        // SAFETY: the source is there until they have left, and a tag until it is removed, here and
+        // below. What is polled for nothing would tell of a hang-up all the same.
+        unsafe {
+            match (tag.get().is_null(), events) {
+                (true, 0) => {}
+                (true, _) => tag.set(g_source_add_unix_fd(self.source, fd, events)),
+                (false, 0) => g_source_remove_unix_fd(self.source, tag.replace(ptr::null_mut())),
+                (false, _) => g_source_modify_unix_fd(self.source, tag.get(), events),
+            }
         }
         Ok(())
     }
 
-    fn unwatch(&self, fd: Fd) {
-        fd.unwatch();
-    }
-
-    fn set_timer(&self, deadline: Option<Instant>) {
-        // Rounded up, unless it has passed: the next poll would take a millisecond.
-        let at = |at: Instant| match at.saturating_duration_since(Instant::now()).as_micros() {
-            0 => 0,
-            micros => g_get_monotonic_time() + micros as i64 + 2,
-        };
-        // SAFETY: see above.
-        unsafe { g_source_set_ready_time(self.source, deadline.map_or(-1, at)) };
-        if self.owed.load(Ordering::SeqCst) {
-            self.defer();
+    fn unwatch(&self, tag: Self::Fd) {
+        if !tag.get().is_null() {
+            // SAFETY: see above.
+            unsafe { g_source_remove_unix_fd(self.source, tag.get()) };
         }
     }
 
+    fn set_timer(&self, deadline: Option<Instant>) {
+        let at = |deadline: Instant| {
+            let left = deadline.saturating_duration_since(Instant::now()).as_nanos();
+            (left.div_ceil(1_000) + g_get_monotonic_time() as u128).try_into().ok()
+        };
+        let at = deadline.and_then(at).unwrap_or(NEVER);
+        // SAFETY: see above.
+        unsafe { (*self.source).at.set(at) };
+    }
+
     fn defer(&self) {
-        owe(self.source, &self.owed);
+        // SAFETY: see above.
+        unsafe { (*self.source).owed.store(true, Ordering::SeqCst) };
     }
 }
 
@@ -135,26 +130,57 @@ impl Drop for GlibServices {
     }
 }
 
-static FUNCTIONS: GSourceFuncs = [None, None, Some(dispatch), None, None, None];
+const NEVER: u64 = u64::MAX;
 
-extern "C" fn dispatch(_: *mut GSource, _: Option<GSourceFunc>, services: *mut c_void) -> c_int {
+/// GLib asks with each poll. It could be told when the source is ready instead, and would end the poll
+/// that follows at once.
+static FUNCTIONS: GSourceFuncs = GSourceFuncs { prepare, check, dispatch, others: [None; 3] };
+
+extern "C" fn prepare(source: *mut GSource, timeout: *mut c_int) -> c_int {
+    // SAFETY: the source is there, here and below.
+    let (at, owed) = unsafe { ((*source).at.get(), (*source).owed.load(Ordering::SeqCst)) };
+    let left = if owed { 0 } else { at.saturating_sub(g_get_monotonic_time() as u64) };
+    // SAFETY: GLib's, or that of `check`. What is too long it asks for again.
+    unsafe { *timeout = left.div_ceil(1_000).try_into().unwrap_or(c_int::MAX) };
+    (left == 0).into()
+}
+
+extern "C" fn check(source: *mut GSource) -> c_int {
+    prepare(source, &mut 0)
+}
+
+extern "C" fn dispatch(source: *mut GSource, _: Option<GSourceFunc>, to: *mut c_void) -> c_int {
+    // SAFETY: GLib keeps the source meanwhile. What is owed is served by what follows.
+    let take_owed = || unsafe { (*source).owed.store(false, Ordering::SeqCst) };
+    take_owed();
     let call_all = |services: &Foreign<GlibServices>| {
         for key in 0..services.keys() {
-            let ready = |fd: &Fd, watched: &_| Some((Rc::clone(watched), fd.ready(watched)?));
-            if let Some((watched, ready)) = services.look(key, ready).flatten() {
+            let found = services.look(key, |tag, watched| {
+                (Rc::clone(watched), ready(source, tag.get(), watched.interest()))
+            });
+            if let Some((watched, ready)) = found.filter(|(_, ready)| !ready.is_empty()) {
                 drop(services.core.call_user(|| watched.on_ready(ready)));
             }
         }
-        services.host(GlibServices::take_owed);
+        take_owed();
         services.turn();
     };
-    let dispatch = |services: &Foreign<GlibServices>| {
-        services.host(GlibServices::take_owed);
-        services.serve(call_all);
-    };
     // SAFETY: the services destroy the source before they go.
-    unsafe { c_loop::enter(services.cast(), dispatch) }
+    unsafe { c_loop::enter(to.cast(), |services| services.serve(call_all)) }
     G_SOURCE_CONTINUE
+}
+
+/// What the last poll has found, if it is of interest.
+fn ready(source: *mut GSource, tag: *mut c_void, interest: Interest) -> Ready {
+    if tag.is_null() {
+        return Ready::NONE;
+    }
+    // SAFETY: see above.
+    let found = unsafe { g_source_query_unix_fd(source, tag) };
+    if found & (G_IO_ERR | G_IO_HUP | G_IO_NVAL) != 0 {
+        return interest | Ready::ERROR;
+    }
+    c_loop::conditions(found, G_IO_IN, G_IO_OUT) & interest
 }
 
 /// The source goes, perhaps with its context. Inside of its own call GLib tells it late: the services
@@ -164,37 +190,4 @@ extern "C" fn on_destroyed(services: *mut c_void) {
     let services = unsafe { Weak::from_raw(services.cast::<Foreign<GlibServices>>()) };
     // SAFETY: they are there.
     services.upgrade().iter().for_each(|services| unsafe { c_loop::end(Rc::as_ptr(services)) });
-}
-
-/// A descriptor that is watched.
-pub(super) struct Fd {
-    source: *mut GSource,
-    fd: RawFd,
-    /// GLib's name for it. Null while it is not polled.
-    tag: Cell<*mut c_void>,
-}
-
-impl Fd {
-    /// What the last poll has found.
-    fn ready(&self, watched: &Watched<GlibServices>) -> Option<Ready> {
-        let (tag, interest) = (self.tag.get(), watched.interest());
-        if tag.is_null() {
-            return None;
-        }
-        // SAFETY: the source is there until they have left, and a tag until it is removed.
-        let found = unsafe { g_source_query_unix_fd(self.source, tag) };
-        if found & (G_IO_ERR | G_IO_HUP | G_IO_NVAL) != 0 {
-            return Some(interest | Ready::ERROR);
-        }
-        let ready = c_loop::conditions(found, G_IO_IN, G_IO_OUT) & interest;
-        Some(ready).filter(|ready| !ready.is_empty())
-    }
-
-    fn unwatch(&self) {
-        let tag = self.tag.replace(ptr::null_mut());
-        if !tag.is_null() {
-            // SAFETY: see above.
-            unsafe { g_source_remove_unix_fd(self.source, tag) };
-        }
-    }
 }
