@@ -12,7 +12,7 @@ use haypile::native::ev_loop;
 use haypile::{BaseConnection, Error, Interest, LibevConnection, LibevServices, Misuse};
 
 use crate::support::Probes;
-use crate::support::hosts::libev::{EVRUN_NOWAIT, Loop, Timer, ev_timer};
+use crate::support::hosts::libev::{EVRUN_NOWAIT, EVRUN_ONCE, Loop, Timer, ev_timer};
 use crate::{Handler, assert_gone, never_told, on_readable, silent_broker};
 
 #[test]
@@ -81,36 +81,42 @@ fn a_loop_that_is_destroyed_detaches_them() {
     assert_gone(connection.services());
 }
 
-/// A dialog, say. The host's own watchers are served in it.
+/// A dialog, say. The host's own watchers are served in it, and what is readable does not turn it.
 #[test]
 fn in_a_run_inside_of_a_callback_they_are_silent() {
     let ev = Rc::new(Loop::new());
     // SAFETY: the loop is there as long as they are.
     let services = unsafe { LibevServices::attach(ev.0) }.unwrap();
-    let (told, posted, host) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)), Cell::new(false));
+    let (told, posted) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+    let (host, turns) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(0)));
     let seen_inside = Rc::new(Cell::default());
     let others: Vec<_> = (0..2)
         .map(|_| {
             let (nested, told, posted) = (Rc::clone(&ev), Rc::clone(&told), Rc::clone(&posted));
+            let (host, turns) = (Rc::clone(&host), Rc::clone(&turns));
             let (weak, inside) = (services.downgrade(), Rc::clone(&seen_inside));
             on_readable(&services, move || {
                 told.set(told.get() + 1);
                 let post = Rc::clone(&posted);
                 weak.upgrade().unwrap().add_callback(move || post.set(post.get() + 1));
                 if told.get() == 1 {
-                    std::thread::sleep(Duration::from_millis(2));
-                    (0..10).for_each(|_| _ = nested.run(EVRUN_NOWAIT));
+                    while !host.get() {
+                        nested.run(EVRUN_ONCE);
+                        turns.set(turns.get() + 1);
+                    }
                     inside.set((told.get(), posted.get()));
                 }
             })
         })
         .collect();
-    let _timer = Timer::new(&ev, 0.001, note, (&raw const host).cast_mut().cast());
+    let _timer = Timer::new(&ev, 0.02, note, Rc::as_ptr(&host).cast_mut().cast());
     while told.get() < 4 {
         ev.run(EVRUN_NOWAIT);
         assert!(host.get(), "the host's own was called in there");
     }
     assert_eq!(seen_inside.get(), (1, 0));
+    // The post, the other descriptor, and the timer.
+    assert!(turns.get() <= 3, "{}", turns.get());
     assert!(posted.get() >= 2, "what was posted in there is called after it");
     let fired = Rc::new(Cell::new(false));
     let fire = Rc::clone(&fired);

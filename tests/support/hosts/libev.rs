@@ -14,6 +14,7 @@ use haypile::{
 };
 
 pub const EVRUN_NOWAIT: c_int = 1;
+pub const EVRUN_ONCE: c_int = 2;
 pub const EVBREAK_ONE: c_int = 1;
 
 #[repr(C)]
