@@ -133,14 +133,19 @@ impl<H: Host> Foreign<H> {
             }
         }
 
-        if self.serving.get() != Serving::No {
-            self.serving.set(Serving::Twice);
-            self.hush(true);
-            return IoServices::set_timer(self, None); // the turn sets it
+        match self.serving.get() {
+            Serving::No => {
+                self.serving.set(Serving::Yes);
+                let _served = Served(self);
+                return call(self);
+            }
+            Serving::Yes => {
+                self.serving.set(Serving::Twice);
+                self.hush(true);
+            }
+            Serving::Twice => {}
         }
-        self.serving.set(Serving::Yes);
-        let _served = Served(self);
-        call(self);
+        IoServices::set_timer(self, None); // the turn sets it
     }
 
     fn hush(&self, is_hushed: bool) {

@@ -24,8 +24,8 @@ foreign_connection! {
 
 connection_on_raw_loop!(LibuvConnection, LibuvServices, uv_loop: uv_loop_t);
 
-/// [`IoServices`](crate::IoServices) over libuv: a `uv_poll_t` for each descriptor, which libuv makes non-blocking; a
-/// `uv_timer_t`, a `uv_idle_t` and a `uv_async_t` for timers and callbacks.
+/// [`IoServices`](crate::IoServices) over libuv: a `uv_poll_t` for each descriptor, which libuv makes
+/// non-blocking; a `uv_timer_t`, a `uv_idle_t` and a `uv_async_t` for timers and callbacks.
 ///
 /// They live as long as somebody holds them or a connection runs on them, or until they are
 /// [detached](crate::LoopCore::detach). `uv_run` goes on while there are connections, timers,
@@ -120,14 +120,16 @@ impl Host for LibuvServices {
     }
 
     fn keep_alive(&self, needed: bool) {
-        // SAFETY: for libuv, also of a handle that is closed.
-        unsafe { if needed { uv_ref(self.wake.0) } else { uv_unref(self.wake.0) } }
+        if !self.wake.is_closing() {
+            // SAFETY: see above.
+            unsafe { if needed { uv_ref(self.wake.0) } else { uv_unref(self.wake.0) } }
+        }
     }
 }
 
 extern "C" fn on_turn(handle: *mut uv_handle_t) {
     let turn = |services: &Foreign<LibuvServices>| {
-        // SAFETY: see above.
+        // SAFETY: the handle is there until they have left, also if the host has closed it.
         services.host(|host| unsafe { uv_idle_stop(host.idle.0) });
         services.serve(Foreign::turn);
     };
