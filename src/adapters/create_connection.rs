@@ -89,10 +89,10 @@ impl FromStr for ConnectionKind {
 ///
 /// # Errors
 /// [`Error::Io`](crate::Error::Io) if the operating system has no loop to give;
-/// [`ParametersError::KindNotRunning`] for [`ConnectionKind::Tokio`] outside of tokio.
+/// [`ParametersError::KindNotRunning`] for `ConnectionKind::Tokio` outside of tokio.
 ///
 /// # Panics
-/// For [`ConnectionKind::Tokio`] on a runtime of tokio's, as `TokioServices::attach`: outside of its
+/// For `ConnectionKind::Tokio` on a runtime of tokio's, as `TokioServices::attach`: outside of its
 /// `LocalSet`s, if it is not a local one.
 pub fn create_connection(
     kind: impl Into<ConnectionKind>,

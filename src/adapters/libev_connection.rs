@@ -59,7 +59,7 @@ impl LibevServices {
     /// before these services, that detaches them.
     ///
     /// # Errors
-    /// [`Misuse::NullLoop`].
+    /// [`Misuse::NullLoop`](crate::Misuse::NullLoop).
     pub unsafe fn attach(ev_loop: *mut ev_loop) -> Result<Services> {
         c_loop::not_null(ev_loop)?;
         let wake = ev_async::new(on_turn, ptr::null_mut(), 0);

@@ -52,8 +52,8 @@ impl LibeventServices {
     /// are gone or [detached](crate::LoopCore::detach): libevent tells nobody of that.
     ///
     /// # Errors
-    /// [`Misuse::NullLoop`]; [`Error::Io`](crate::Error::Io) if the operating system has no
-    /// descriptor or memory left.
+    /// [`Misuse::NullLoop`](crate::Misuse::NullLoop); [`Error::Io`](crate::Error::Io) if the operating
+    /// system has no descriptor or memory left.
     pub unsafe fn attach(event_base: *mut event_base) -> Result<Services> {
         c_loop::not_null(event_base)?;
         let pair = WakePair::new()?;

@@ -53,8 +53,8 @@ impl LibuvServices {
     /// is not run again, the memory of those handles leaks: libuv may have a hand on it.)
     ///
     /// # Errors
-    /// [`Misuse::NullLoop`]; [`Error::Io`](crate::Error::Io) if the operating system has no
-    /// descriptor left for `uv_async_t`.
+    /// [`Misuse::NullLoop`](crate::Misuse::NullLoop); [`Error::Io`](crate::Error::Io) if the operating
+    /// system has no descriptor left for `uv_async_t`.
     pub unsafe fn attach(uv_loop: *mut uv_loop_t) -> Result<Services> {
         c_loop::not_null(uv_loop)?;
         // SAFETY: the caller promises the loop; `Handle` gives each its memory.
