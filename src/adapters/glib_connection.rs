@@ -139,9 +139,14 @@ static FUNCTIONS: GSourceFuncs = GSourceFuncs { prepare, check, dispatch, others
 extern "C" fn prepare(source: *mut GSource, timeout: *mut c_int) -> c_int {
     // SAFETY: the source is there, here and below.
     let (at, owed) = unsafe { ((*source).at.get(), (*source).owed.load(Ordering::SeqCst)) };
-    let left = if owed { 0 } else { at.saturating_sub(g_get_monotonic_time() as u64) };
-    // SAFETY: GLib's, or that of `check`. What is too long it asks for again.
-    unsafe { *timeout = left.div_ceil(1_000).try_into().unwrap_or(c_int::MAX) };
+    let millis = |at: u64| at.saturating_sub(g_get_monotonic_time() as u64).div_ceil(1_000);
+    let left = match at {
+        _ if owed => 0,
+        NEVER => -1,
+        at => millis(at).try_into().unwrap_or(c_int::MAX), // it asks again then
+    };
+    // SAFETY: GLib's, or that of `check`.
+    unsafe { *timeout = left };
     (left == 0).into()
 }
 
@@ -177,10 +182,9 @@ fn ready(source: *mut GSource, tag: *mut c_void, interest: Interest) -> Ready {
     }
     // SAFETY: see above.
     let found = unsafe { g_source_query_unix_fd(source, tag) };
-    if found & (G_IO_ERR | G_IO_HUP | G_IO_NVAL) != 0 {
-        return interest | Ready::ERROR;
-    }
-    c_loop::conditions(found, G_IO_IN, G_IO_OUT) & interest
+    let told = c_loop::conditions(found, G_IO_IN, G_IO_OUT);
+    let hung_up = found & (G_IO_ERR | G_IO_HUP | G_IO_NVAL) != 0;
+    if hung_up { interest | Ready::ERROR } else { told & interest }
 }
 
 /// The source goes, perhaps with its context. Inside of its own call GLib tells it late: the services
