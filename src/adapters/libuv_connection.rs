@@ -100,12 +100,12 @@ impl Host for LibuvServices {
             // libuv would call it again and again before it looks at anything else.
             Some(Duration::ZERO) => self.defer(),
             Some(left) => {
-                // libuv counts in whole milliseconds, from the one in which its turn began.
-                let due = (u128::from(uv_hrtime()) + left.as_nanos()).div_ceil(1_000_000);
-                // SAFETY: see above.
+                let delay = left.as_nanos().div_ceil(1_000_000).try_into().unwrap_or(u64::MAX);
+                // SAFETY: see above. libuv counts from the time that it knows. It knows whole
+                // milliseconds, and may call too early where something else woke it meanwhile: then
+                // the turn sets it again. (To add one to the delay would have each timer be late.)
                 unsafe {
-                    let delay = due.saturating_sub(uv_now(self.uv_loop).into());
-                    let delay = delay.try_into().unwrap_or(u64::MAX);
+                    uv_update_time(self.uv_loop);
                     uv_timer_start(self.timer.0, on_turn, delay, 0);
                 }
             }

@@ -1,18 +1,19 @@
 //! Of libuv.
 #![allow(unsafe_code, reason = "libuv is C")]
 
+use std::cell::Cell;
 use std::ffi::c_void;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::ptr;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use haypile::{Error, Interest, LibuvConnection, LibuvServices, Misuse, SelectConnection};
 
 use crate::support::Probes;
 use crate::support::hosts::libuv::{
-    Handle, Loop, UV_RUN_DEFAULT, UV_RUN_NOWAIT, uv_close, uv_walk,
+    Handle, Loop, UV_RUN_DEFAULT, UV_RUN_NOWAIT, uv_backend_timeout, uv_close, uv_hrtime, uv_walk,
 };
 use crate::{Handler, assert_gone, never_told, silent_broker};
 
@@ -99,6 +100,48 @@ fn a_host_may_close_all_handles() {
     assert!(connection.is_closed());
     assert_eq!(probes.live(), 0);
     assert_gone(&services);
+}
+
+/// libuv knows whole milliseconds: one rounded up once more is one too many for each timer.
+#[test]
+fn a_timer_has_libuv_sleep_for_no_longer_than_it_is_set_for() {
+    let uv_loop = Loop::new();
+    // SAFETY: the loop is closed in order.
+    let services = unsafe { LibuvServices::attach(uv_loop.ptr()) }.unwrap();
+    services.call_later(Duration::from_secs(10), || ());
+    uv_loop.run(UV_RUN_NOWAIT);
+    // SAFETY: the loop is there.
+    let sleep = unsafe { uv_backend_timeout(uv_loop.ptr()) };
+    assert!((1..=10_000).contains(&sleep), "{sleep} ms");
+    drop(services);
+    uv_loop.run(UV_RUN_DEFAULT);
+    assert_eq!(uv_loop.close(), 0);
+}
+
+/// At the end of a millisecond libuv takes a timer for due that has most of one to go.
+#[test]
+fn a_timer_that_libuv_calls_too_early_waits_for_the_rest() {
+    const MILLISECOND: u64 = 1_000_000;
+    let spin_until = |time| while uv_hrtime() < time {};
+
+    let uv_loop = Loop::new();
+    // SAFETY: the loop is closed in order.
+    let services = unsafe { LibuvServices::attach(uv_loop.ptr()) }.unwrap();
+    for _ in 0..20 {
+        let next = uv_hrtime().next_multiple_of(MILLISECOND) + MILLISECOND;
+        spin_until(next - MILLISECOND / 10);
+        let fired = Rc::new(Cell::new(None));
+        let deadline = Instant::now() + Duration::from_millis(1);
+        let told = Rc::clone(&fired);
+        services.add_timeout(deadline, move || told.set(Some(Instant::now())));
+        uv_loop.run(UV_RUN_NOWAIT);
+        spin_until(next);
+        uv_loop.run(UV_RUN_DEFAULT);
+        assert!(fired.get().expect("it fires") >= deadline);
+    }
+    drop(services);
+    uv_loop.run(UV_RUN_DEFAULT);
+    assert_eq!(uv_loop.close(), 0);
 }
 
 #[test]

@@ -36,12 +36,10 @@ unsafe extern "C" {
     pub fn uv_handle_get_type(handle: *const uv_handle_t) -> c_uint;
     pub fn uv_handle_set_data(handle: *mut uv_handle_t, data: *mut c_void);
     pub safe fn uv_handle_size(kind: c_uint) -> usize;
-    pub safe fn uv_hrtime() -> u64;
     pub fn uv_idle_init(uv: *mut uv_loop_t, handle: *mut uv_handle_t) -> c_int;
     pub fn uv_idle_start(handle: *mut uv_handle_t, cb: uv_handle_cb) -> c_int;
     pub fn uv_idle_stop(handle: *mut uv_handle_t) -> c_int;
     pub fn uv_is_closing(handle: *const uv_handle_t) -> c_int;
-    pub fn uv_now(uv: *const uv_loop_t) -> u64;
     pub fn uv_poll_init(uv: *mut uv_loop_t, handle: *mut uv_handle_t, fd: c_int) -> c_int;
     pub fn uv_poll_start(handle: *mut uv_handle_t, events: c_int, cb: uv_poll_cb) -> c_int;
     pub fn uv_ref(handle: *mut uv_handle_t);
@@ -54,6 +52,7 @@ unsafe extern "C" {
     ) -> c_int;
     pub fn uv_timer_stop(handle: *mut uv_handle_t) -> c_int;
     pub fn uv_unref(handle: *mut uv_handle_t);
+    pub fn uv_update_time(uv: *mut uv_loop_t);
 }
 
 /// A handle in the loop. Dropped, it is closed; its memory goes when libuv says so.

@@ -23,6 +23,8 @@ unsafe extern "C" {
     pub safe fn uv_loop_size() -> usize;
     pub fn uv_loop_init(uv: *mut uv_loop_t) -> c_int;
     pub fn uv_loop_close(uv: *mut uv_loop_t) -> c_int;
+    pub fn uv_backend_timeout(uv: *const uv_loop_t) -> c_int;
+    pub safe fn uv_hrtime() -> u64;
     pub fn uv_run(uv: *mut uv_loop_t, mode: c_uint) -> c_int;
     pub fn uv_stop(uv: *mut uv_loop_t);
     pub fn uv_walk(uv: *mut uv_loop_t, call: extern "C" fn(Handle, *mut c_void), data: *mut c_void);
