@@ -43,13 +43,19 @@ impl<T> Row<T> {
     }
 }
 
-/// Measures everyone once, but those who could not do it before. Who fails once has no figures at all:
-/// they would be those of the rounds that went well.
+/// Measures everyone once, but those who could not do it before; from the last to the first in every
+/// other round, so that nobody has the better place. Who fails once has no figures at all: they would
+/// be those of the rounds that went well.
 pub fn round<T>(
+    number: usize,
     rows: &mut [Row<T>],
     mut measure: impl FnMut(&'static str, &mut T) -> Result<Outcome, String>,
 ) {
-    for row in rows.iter_mut().filter(|row| row.remark.is_none()) {
+    let mut rows: Vec<_> = rows.iter_mut().filter(|row| row.remark.is_none()).collect();
+    if number % 2 == 0 {
+        rows.reverse();
+    }
+    for row in rows {
         match measure(row.who, &mut row.contender) {
             Ok(outcome) => row.outcomes.push(outcome),
             Err(remark) => {
@@ -100,10 +106,24 @@ mod tests {
     }
 
     #[test]
+    fn every_other_round_is_the_other_way() {
+        let mut rows = [row("one", &[]), row("two", &[])];
+        let mut order = Vec::new();
+        for number in 1..=3 {
+            round(number, &mut rows, |who, ()| {
+                order.push(who);
+                Ok(outcome(number as f64))
+            });
+        }
+        assert_eq!(order, ["one", "two", "two", "one", "one", "two"]);
+        assert_eq!(rows[1].beside(&rows[0], |outcome| outcome.wall), Some(1.0));
+    }
+
+    #[test]
     fn who_fails_once_has_no_figures() {
         let mut rows = [row("well", &[]), row("ill", &[])];
         for number in 1..=3 {
-            round(&mut rows, |who, ()| match (who, number) {
+            round(number, &mut rows, |who, ()| match (who, number) {
                 ("ill", 2) => Err("failed".to_owned()),
                 ("ill", 3) => panic!("it is not asked again"),
                 _ => Ok(outcome(1.0)),

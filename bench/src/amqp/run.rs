@@ -77,7 +77,7 @@ pub fn section(
     }
     for number in 1..=options.rounds {
         progress(&format!("{} {number}/{}", spec.name, options.rounds));
-        round(&mut rows, |who, contender| {
+        round(number, &mut rows, |who, contender| {
             loop {
                 let outcome = contender.measure(who, &spec, target)?;
                 if outcome.wall >= enough {

@@ -104,10 +104,11 @@ pub fn section(
     strace: bool,
 ) -> Result<Section> {
     let mut calibration = Vec::new();
-    for number in 1..=options.rounds {
-        progress(&format!("{} {number}/{}", spec.name, options.rounds));
+    let rounds = options.rounds * spec.parts;
+    for number in 1..=rounds {
+        progress(&format!("{} {number}/{rounds}", spec.name));
         calibration.push(calibrate(options.quick)?);
-        round(&mut rows, |who, one| {
+        round(number, &mut rows, |who, one| {
             let ops = spec.ops(who, options.quick)?;
             child::measure(one.line(spec, ops), spec.job.is_pinned())
         });

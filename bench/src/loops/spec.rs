@@ -128,12 +128,14 @@ pub struct Spec {
     pub job: Job,
     pub n: u64,
     ops: u64,
+    /// A round does it in so many parts, everyone's one after the other.
+    pub parts: usize,
     /// For a short run under strace.
     pub traced_ops: u64,
 }
 
 pub const fn spec(name: &'static str, job: Job, n: u64, ops: u64, traced_ops: u64) -> Spec {
-    Spec { name, job, n, ops, traced_ops }
+    Spec { name, job, n, ops, parts: 1, traced_ops }
 }
 
 pub const SPECS: &[Spec] = &[
@@ -170,6 +172,10 @@ pub const SPECS: &[Spec] = &[
 ];
 
 impl Spec {
+    pub const fn in_parts(self, parts: usize) -> Self {
+        Self { parts, ..self }
+    }
+
     /// How much `who` does in one round. The error says why it does nothing.
     pub fn ops(&self, who: &str, quick: bool) -> Result<u64, &'static str> {
         let ops = match (self.job, quick) {
@@ -197,7 +203,7 @@ impl Spec {
             ("glib" | "haypile-poll", OneOfMany, 8_000) => 100,
             _ => 1,
         };
-        Ok(self.whole(ops / less))
+        Ok(self.whole(ops / less / self.parts as u64))
     }
 
     /// Timers that fire come N at a time.

@@ -92,7 +92,7 @@ fn rows<const N: usize>(
     let mut rows = works.map(|(title, work)| Row::new(title, work));
     for number in 1..=rounds {
         progress(&format!("{name} {number}/{rounds}"));
-        round(&mut rows, |_, work| measure(broker, work));
+        round(number, &mut rows, |_, work| measure(broker, work));
     }
     progress("");
     rows.into()
