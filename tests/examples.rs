@@ -1,90 +1,13 @@
 //! The examples, run as a user runs them, and what they print.
 
+mod support;
+
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::net::TcpStream;
-use std::process::{Child, ChildStdout, Command, Stdio};
 
 use haypile::ConnectionParameters;
-use haypile::conformance::tools::forward::{End, Forward};
-
-const FEATURES: [(&str, bool); 4] = [
-    ("async-io", cfg!(feature = "async-io")),
-    ("calloop", cfg!(feature = "calloop")),
-    ("futures", cfg!(feature = "futures")),
-    ("tokio", cfg!(feature = "tokio")),
-];
-
-/// The command that runs an example, which becomes the example's process.
-fn command(example: &str) -> Command {
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["run", "--quiet", "--example", example]);
-    // The features that the examples have just been built with.
-    for (feature, is_on) in FEATURES {
-        if is_on {
-            cargo.args(["--features", feature]);
-        }
-    }
-    cargo.arg("--");
-    cargo
-}
-
-fn needs_broker() {
-    let broker = std::env::var("AMQP_URL");
-    broker.expect("AMQP_URL names no broker: run the tests by scripts/with-broker");
-}
-
-/// Runs an example against the broker; gives the lines that it printed.
-fn run(example: &str) -> Vec<String> {
-    run_with(example, &[])
-}
-
-fn run_with(example: &str, arguments: &[&str]) -> Vec<String> {
-    needs_broker();
-    let output = command(example).args(arguments).output().expect("cargo runs");
-    let printed = String::from_utf8(output.stdout).expect("text");
-    let complaints = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{example}: {}\n{printed}{complaints}", output.status);
-    printed.lines().map(str::to_owned).collect()
-}
-
-/// An example that runs until it is told to end.
-struct Running {
-    process: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-}
-
-impl Running {
-    fn start(example: &str, arguments: &[&str]) -> Self {
-        let mut command = command(example);
-        let mut process =
-            command.args(arguments).stdout(Stdio::piped()).spawn().expect("cargo runs");
-        let printed = process.stdout.take().expect("it is piped");
-        Self { process, lines: BufReader::new(printed).lines() }
-    }
-
-    fn line(&mut self) -> String {
-        self.lines.next().expect("one more line").expect("text")
-    }
-
-    /// Sends SIGTERM, and gives what it prints until it has ended well.
-    fn terminate(mut self) -> Vec<String> {
-        #[allow(unsafe_code)]
-        // SAFETY: a signal to a child that has not been waited for.
-        let sent = unsafe { libc::kill(self.process.id() as libc::pid_t, libc::SIGTERM) };
-        assert_eq!(sent, 0);
-        let rest = self.lines.by_ref().map(|line| line.expect("text")).collect();
-        let status = self.process.wait().expect("it ends");
-        assert!(status.success(), "{status}: {rest:?}");
-        rest
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Nothing to end, if all went well.
-        drop(self.process.kill());
-    }
-}
+use support::examples::*;
+use support::forward::{End, Forward};
 
 #[test]
 fn poll_loop_runs_a_connection_on_a_loop_of_its_own() {
@@ -113,20 +36,6 @@ fn hello_publishes_and_consumes_ten_messages_and_closes() {
     let expected: Vec<_> =
         ["connected", "published 10"].map(str::to_owned).into_iter().chain(received).collect();
     assert_eq!(others, expected);
-}
-
-/// The program that there is for each loop.
-fn publishes_by_the_timer_of_its_loop(example: &str) {
-    publishes_by_a_timer(example, &["20"]);
-}
-
-fn publishes_by_a_timer(example: &str, arguments: &[&str]) {
-    let lines = run_with(example, arguments);
-    let received = (1..=10).map(|number| format!("received message {number}"));
-    let end = "connection closed by this client: (200) bye".to_owned();
-    let expected: Vec<_> =
-        ["connected".to_owned()].into_iter().chain(received).chain([end]).collect();
-    assert_eq!(lines, expected);
 }
 
 #[cfg(all(feature = "futures", feature = "tokio"))]

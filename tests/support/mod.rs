@@ -3,6 +3,7 @@
 
 pub mod allocations;
 pub mod control;
+pub mod examples;
 pub mod hosts;
 pub mod logs;
 pub mod strace;
