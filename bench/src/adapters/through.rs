@@ -105,5 +105,5 @@ fn posts(host: &impl Host, posts: &'static Posts) -> Outcome {
     posts.on_done(stop);
     let remote = host.services().remote();
     let send = move |post: Post| remote.add_callback(move || post.run()).expect("a post");
-    posts.run(send, || host.run())
+    host.settled(|| posts.run(send, || host.run()))
 }

@@ -10,6 +10,7 @@ use haypile::{AsyncIoDriver, AsyncIoServices, Services};
 
 use super::on_services;
 use crate::Result;
+use crate::loops::async_io::settle;
 
 pub struct AsyncIo {
     services: Services,
@@ -30,6 +31,13 @@ impl super::Host for AsyncIo {
     fn stopper(&self) -> Rc<dyn Fn()> {
         let stop = self.stop.clone();
         Rc::new(move || stop.try_send(()).expect("a run to stop"))
+    }
+
+    fn settled<T>(&self, measured: impl FnOnce() -> T) -> T {
+        block_on(async {
+            settle().await;
+            measured()
+        })
     }
 
     fn run_rounds(&self, mut round: impl FnMut() -> bool) {

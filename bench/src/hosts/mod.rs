@@ -52,6 +52,11 @@ pub trait Host: Sized {
     /// each time, gives true.
     fn run_rounds(&self, round: impl FnMut() -> bool);
 
+    /// Does what is measured, once the loop is as it is in a program that has run for a while.
+    fn settled<T>(&self, measured: impl FnOnce() -> T) -> T {
+        measured()
+    }
+
     fn run(&self) {
         let mut rounds = [true, false].into_iter();
         self.run_rounds(|| rounds.next() == Some(true));

@@ -44,7 +44,7 @@ fn outstanding(n: usize, base: Instant, rng: &mut Rng) -> Vec<Timer> {
 
 /// Only then does it turn here: a thread of its own does, while no other seems to. And it would again
 /// after twenty.
-async fn settle() {
+pub async fn settle() {
     Timer::after(Duration::from_millis(15)).await;
 }
 

@@ -3,7 +3,7 @@
 //! What is measured is in `spec`, who in `who`; one file per loop holds its ways of doing it, the C
 //! programs in `bench/c` among them. `run` makes the rounds, `table`, `bars` and `csv` tell of them.
 
-mod async_io;
+pub mod async_io;
 mod bars;
 mod c;
 mod calloop;
