@@ -52,7 +52,7 @@ pub fn round<T>(
     mut measure: impl FnMut(&'static str, &mut T) -> Result<Outcome, String>,
 ) {
     let mut rows: Vec<_> = rows.iter_mut().filter(|row| row.remark.is_none()).collect();
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         rows.reverse();
     }
     for row in rows {
