@@ -62,12 +62,24 @@ impl GlibServices {
         let data = Rc::downgrade(&services).into_raw().cast_mut().cast();
         // SAFETY: the caller promises the context; the services destroy the source before they go.
         unsafe {
-            (*source).at.set(NEVER);
+            (*source).at.set(None);
             g_source_set_callback(source, None, data, on_destroyed);
             g_source_set_can_recurse(source, 1); // else each call takes it out, and puts it back
             g_source_attach(source, main_context);
         }
         Ok(services.enter(Self { main_context, source }))
+    }
+
+    /// Tells the source, and GLib, if that has asked it already and is about to wait: what another
+    /// source's prepare adds, say, would wait for the end of the poll.
+    fn tell(&self, tell: impl FnOnce(&GSource)) {
+        // SAFETY: it is there until they have left.
+        let source = unsafe { &*self.source };
+        tell(source);
+        if source.is_asked.take() {
+            // SAFETY: so is the context.
+            unsafe { g_main_context_wakeup(self.main_context) };
+        }
     }
 }
 
@@ -105,18 +117,11 @@ impl Host for GlibServices {
     }
 
     fn set_timer(&self, deadline: Option<Instant>) {
-        let at = |deadline: Instant| {
-            let left = deadline.saturating_duration_since(Instant::now()).as_nanos();
-            (left.div_ceil(1_000) + g_get_monotonic_time() as u128).try_into().ok()
-        };
-        let at = deadline.and_then(at).unwrap_or(NEVER);
-        // SAFETY: see above.
-        unsafe { (*self.source).at.set(at) };
+        self.tell(|source| source.at.set(deadline));
     }
 
     fn defer(&self) {
-        // SAFETY: see above.
-        unsafe { (*self.source).owed.store(true, Ordering::SeqCst) };
+        self.tell(|source| source.owed.store(true, Ordering::SeqCst));
     }
 }
 
@@ -130,33 +135,30 @@ impl Drop for GlibServices {
     }
 }
 
-const NEVER: u64 = u64::MAX;
-
 /// GLib asks with each poll. It could be told when the source is ready instead, and would end the poll
 /// that follows at once.
 static FUNCTIONS: GSourceFuncs = GSourceFuncs { prepare, check, dispatch, others: [None; 3] };
 
-extern "C" fn prepare(source: *mut GSource, timeout: *mut c_int) -> c_int {
-    // SAFETY: the source is there, here and below.
-    let (at, owed) = unsafe { ((*source).at.get(), (*source).owed.load(Ordering::SeqCst)) };
-    let millis = |at: u64| at.saturating_sub(g_get_monotonic_time() as u64).div_ceil(1_000);
-    let left = match at {
-        _ if owed => 0,
-        NEVER => -1,
-        at => millis(at).try_into().unwrap_or(c_int::MAX), // it asks again then
+extern "C" fn prepare(source: &GSource, timeout: &mut c_int) -> c_int {
+    let left = |at: Instant| at.saturating_duration_since(Instant::now()).as_nanos();
+    *timeout = match source.at.get() {
+        _ if source.owed.load(Ordering::SeqCst) => 0,
+        None => -1,
+        Some(at) => left(at).div_ceil(1_000_000).try_into().unwrap_or(c_int::MAX), // then it asks again
     };
-    // SAFETY: GLib's, or that of `check`.
-    unsafe { *timeout = left };
-    (left == 0).into()
+    source.is_asked.set(*timeout != 0);
+    (*timeout == 0).into()
 }
 
-extern "C" fn check(source: *mut GSource) -> c_int {
-    prepare(source, &mut 0)
+extern "C" fn check(source: &GSource) -> c_int {
+    let is_ready = prepare(source, &mut 0);
+    source.is_asked.set(false);
+    is_ready
 }
 
-extern "C" fn dispatch(source: *mut GSource, _: Option<GSourceFunc>, to: *mut c_void) -> c_int {
-    // SAFETY: GLib keeps the source meanwhile. What is owed is served by what follows.
-    let take_owed = || unsafe { (*source).owed.store(false, Ordering::SeqCst) };
+extern "C" fn dispatch(source: &GSource, _: Option<GSourceFunc>, to: *mut c_void) -> c_int {
+    // What is owed is served by what follows.
+    let take_owed = || source.owed.store(false, Ordering::SeqCst);
     take_owed();
     let call_all = |services: &Foreign<GlibServices>| {
         for key in 0..services.keys() {
@@ -176,14 +178,11 @@ extern "C" fn dispatch(source: *mut GSource, _: Option<GSourceFunc>, to: *mut c_
 }
 
 /// What the last poll has found, if it is of interest.
-fn ready(source: *mut GSource, tag: *mut c_void, interest: Interest) -> Ready {
-    if tag.is_null() {
-        return Ready::NONE;
-    }
-    // SAFETY: see above.
-    let found = unsafe { g_source_query_unix_fd(source, tag) };
+fn ready(source: &GSource, tag: *mut c_void, interest: Interest) -> Ready {
+    // SAFETY: a tag of this source.
+    let found = if tag.is_null() { 0 } else { unsafe { g_source_query_unix_fd(source, tag) } };
     let told = c_loop::conditions(found, G_IO_IN, G_IO_OUT);
-    let hung_up = found & (G_IO_ERR | G_IO_HUP | G_IO_NVAL) != 0;
+    let hung_up = found & G_IO_FAILED != 0;
     if hung_up { interest | Ready::ERROR } else { told & interest }
 }
 

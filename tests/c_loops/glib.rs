@@ -5,14 +5,14 @@ use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::ptr;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use haypile::{BaseConnection, GlibConnection, GlibServices};
+use haypile::{BaseConnection, GlibConnection, GlibServices, Services};
 
 use crate::support::Probes;
 use crate::support::hosts::glib::{
-    Context, g_idle_source_new, g_source_attach, g_source_destroy, g_source_set_callback,
-    g_source_unref,
+    Context, SOURCE, Source, SourceFunc, SourceFuncs, g_idle_source_new, g_source_attach,
+    g_source_destroy, g_source_new, g_source_set_callback, g_source_unref,
 };
 use crate::{assert_gone, never_told, on_readable, silent_broker};
 
@@ -43,6 +43,68 @@ fn a_context_that_goes_detaches_them() {
     assert!(connection.is_closed());
     assert_eq!(connection.main_context(), None);
     assert_gone(connection.services());
+}
+
+/// GLib has asked ours by then how long to wait.
+#[test]
+fn what_another_source_adds_before_the_poll_does_not_wait_for_its_end() {
+    const LONG: c_int = 5_000;
+
+    type Add = fn(&Services, Rc<Cell<bool>>);
+
+    thread_local! {
+        static ADD: Cell<Option<Box<dyn FnOnce()>>> = const { Cell::new(None) };
+    }
+
+    extern "C" fn prepare(_: Source, timeout: *mut c_int) -> c_int {
+        if let Some(add) = ADD.take() {
+            add();
+        }
+        // SAFETY: GLib's.
+        unsafe { *timeout = LONG };
+        0
+    }
+    extern "C" fn dispatch(_: Source, _: SourceFunc, _: *mut c_void) -> c_int {
+        unreachable!("it is never ready")
+    }
+    static FUNCTIONS: SourceFuncs = SourceFuncs {
+        prepare: Some(prepare),
+        check: None,
+        dispatch,
+        finalize: None,
+        of_glib: [None; 2],
+    };
+
+    let context = Context::new();
+    // SAFETY: the context is iterated on this thread.
+    let services = unsafe { GlibServices::attach(context.0) }.unwrap();
+    // SAFETY: it is attached behind ours, and GLib keeps the address of the functions.
+    let source = unsafe {
+        let source = g_source_new(&FUNCTIONS, SOURCE);
+        g_source_attach(source, context.0);
+        source
+    };
+    let adds: [Add; 2] = [
+        |services, called| services.add_callback(move || called.set(true)),
+        |services, called| {
+            services.call_later(Duration::from_millis(1), move || called.set(true));
+        },
+    ];
+    for add in adds {
+        let (called, added) = (Rc::new(Cell::new(false)), services.clone());
+        let call = Rc::clone(&called);
+        ADD.set(Some(Box::new(move || add(&added, call))));
+        let begun = Instant::now();
+        while !called.get() {
+            context.iterate();
+        }
+        assert!(begun.elapsed() < Duration::from_millis(LONG as u64), "{:?}", begun.elapsed());
+    }
+    // SAFETY: made here.
+    unsafe {
+        g_source_destroy(source);
+        g_source_unref(source);
+    }
 }
 
 /// A dialog, say: the main loop runs inside of a callback of ours.

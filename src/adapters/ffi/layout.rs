@@ -34,8 +34,8 @@ fn in_c(library: &str, headers: &[&str], expressions: &[&str]) -> Vec<i64> {
 fn glib() {
     use super::glib::*;
 
-    let conditions = ["G_IO_IN", "G_IO_OUT", "G_IO_ERR", "G_IO_HUP", "G_IO_NVAL"];
-    let ours = [G_IO_IN, G_IO_OUT, G_IO_ERR, G_IO_HUP, G_IO_NVAL].map(i64::from);
+    let conditions = ["G_IO_IN", "G_IO_OUT", "G_IO_ERR | G_IO_HUP | G_IO_NVAL"];
+    let ours = [G_IO_IN, G_IO_OUT, G_IO_FAILED].map(i64::from);
     assert_eq!(in_c("glib-2.0", &["glib.h"], &conditions), ours);
     let sizes = ["sizeof(GSource)", "sizeof(GSourceFuncs)", "offsetof(GSourceFuncs, dispatch)"];
     let theirs = in_c("glib-2.0", &["glib.h"], &sizes);

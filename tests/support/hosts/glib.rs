@@ -14,6 +14,19 @@ use haypile::{
 pub type Source = *mut c_void;
 pub type SourceFunc = extern "C" fn(*mut c_void) -> c_int;
 
+/// `GSourceFuncs`.
+#[repr(C)]
+pub struct SourceFuncs {
+    pub prepare: Option<extern "C" fn(Source, *mut c_int) -> c_int>,
+    pub check: Option<extern "C" fn(Source) -> c_int>,
+    pub dispatch: extern "C" fn(Source, SourceFunc, *mut c_void) -> c_int,
+    pub finalize: Option<extern "C" fn(Source)>,
+    pub of_glib: [Option<extern "C" fn()>; 2],
+}
+
+/// The size of a `GSource`: thirteen members, none larger than a pointer.
+pub const SOURCE: c_uint = 13 * size_of::<*mut c_void>() as c_uint;
+
 #[link(name = "glib-2.0")]
 unsafe extern "C" {
     pub safe fn g_main_context_new() -> *mut GMainContext;
@@ -21,6 +34,7 @@ unsafe extern "C" {
     pub fn g_main_context_iteration(context: *mut GMainContext, may_block: c_int) -> c_int;
     pub safe fn g_timeout_source_new(interval: c_uint) -> Source;
     pub safe fn g_idle_source_new() -> Source;
+    pub fn g_source_new(functions: &'static SourceFuncs, size: c_uint) -> Source;
     pub fn g_source_set_callback(
         source: Source,
         function: SourceFunc,

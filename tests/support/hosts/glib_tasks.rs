@@ -2,7 +2,7 @@
 //! task has been woken.
 #![allow(unsafe_code, reason = "GLib is C")]
 
-use std::ffi::{c_int, c_uint, c_void};
+use std::ffi::{c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
@@ -10,29 +10,19 @@ use std::task::{Context, Wake, Waker};
 use haypile::native::GMainContext;
 
 use super::Task;
-use super::glib::{Source, SourceFunc, g_source_attach, g_source_set_callback, g_source_unref};
-
-#[repr(C)]
-struct SourceFuncs {
-    prepare: Option<extern "C" fn(Source, *mut c_int) -> c_int>,
-    check: Option<extern "C" fn(Source) -> c_int>,
-    dispatch: extern "C" fn(Source, SourceFunc, *mut c_void) -> c_int,
-    finalize: Option<extern "C" fn(Source)>,
-    of_glib: [Option<extern "C" fn()>; 2],
-}
+use super::glib::{
+    SOURCE, Source, SourceFunc, SourceFuncs, g_source_attach, g_source_new, g_source_set_callback,
+    g_source_unref,
+};
 
 static FUNCTIONS: SourceFuncs =
     SourceFuncs { prepare: None, check: None, dispatch, finalize: None, of_glib: [None; 2] };
-
-/// A `GSource` has thirteen members, none larger than a pointer.
-const SOURCE: usize = 13 * size_of::<*mut c_void>();
 
 const NEVER: i64 = -1;
 const NOW: i64 = 0;
 
 #[link(name = "glib-2.0")]
 unsafe extern "C" {
-    fn g_source_new(functions: &'static SourceFuncs, size: c_uint) -> Source;
     fn g_source_set_ready_time(source: Source, at: i64);
 }
 
@@ -47,7 +37,7 @@ struct Spawned {
 /// The context is there, and is iterated on this thread, where it goes too.
 pub unsafe fn spawn(context: *mut GMainContext, task: Task) {
     // SAFETY: GLib copies neither, and there is room for its own.
-    let source = unsafe { g_source_new(&FUNCTIONS, SOURCE as c_uint) };
+    let source = unsafe { g_source_new(&FUNCTIONS, SOURCE) };
     let waker = Waker::from(Arc::new(OfSource(source)));
     let spawned = Box::into_raw(Box::new(Spawned { task, waker })).cast();
     // SAFETY: the source is there as long as the waker; what it calls is left to it.
