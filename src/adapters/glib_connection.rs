@@ -144,7 +144,8 @@ extern "C" fn prepare(source: &GSource, timeout: &mut c_int) -> c_int {
     *timeout = match source.at.get() {
         _ if source.owed.load(Ordering::SeqCst) => 0,
         None => -1,
-        Some(at) => left(at).div_ceil(1_000_000).try_into().unwrap_or(c_int::MAX), // then it asks again
+        // After the longest time that there is, it asks again.
+        Some(at) => left(at).div_ceil(1_000_000).try_into().unwrap_or(c_int::MAX),
     };
     source.is_asked.set(*timeout != 0);
     (*timeout == 0).into()
