@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Lines, Write};
 use std::net::TcpStream;
 
 use haypile::ConnectionParameters;
+use support::broker_url;
 use support::examples::*;
 use support::forward::{End, Forward};
 
@@ -99,8 +100,7 @@ fn select_custom_ioloop_publishes_by_a_timer_and_closes_by_another() {
 
 #[test]
 fn several_hosts_finds_the_one_that_works_and_tells_of_those_that_do_not() {
-    needs_broker();
-    let broker = std::env::var("AMQP_URL").expect("it is set");
+    let broker = broker_url();
     let dead = ["amqp://no-such-host.invalid", "amqp://127.0.0.1:1"];
     let mut lucky = Running::start("several_hosts", &[dead[0], dead[1], &broker]);
     assert_eq!(lucky.line(), "connected");
@@ -116,8 +116,7 @@ fn several_hosts_finds_the_one_that_works_and_tells_of_those_that_do_not() {
 
 #[test]
 fn reconnect_comes_back_when_its_connection_is_lost() {
-    needs_broker();
-    let url = std::env::var("AMQP_URL").expect("it is set");
+    let url = broker_url();
     let broker: ConnectionParameters = url.parse().expect("a URL");
     let forward = Forward::to(&broker);
     let port = |port: u16| format!(":{port}");
@@ -146,7 +145,7 @@ fn worker_threads_does_every_job_once_and_acknowledges_it() {
 
 #[test]
 fn graceful_stop_cancels_and_closes_at_a_signal() {
-    needs_broker();
+    broker_url();
     let mut worker = Running::start("graceful_stop", &[]);
     assert_eq!(worker.line(), "working as ctag1.0.0");
     let end = "connection closed by this client: (200) stopped";

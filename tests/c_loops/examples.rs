@@ -34,7 +34,7 @@ fn libuv() {
 #[cfg(feature = "libuv")]
 #[test]
 fn libuv_host_serves_clients_beside_the_connection() {
-    needs_broker();
+    crate::support::broker_url();
     let mut host = Running::start("libuv_host", &[]);
     let listening = host.line();
     let address = listening.strip_prefix("listening on ").expect("the address");

@@ -28,18 +28,13 @@ pub fn command(example: &str) -> Command {
     cargo
 }
 
-pub fn needs_broker() {
-    let broker = std::env::var("AMQP_URL");
-    broker.expect("AMQP_URL names no broker: run the tests by scripts/with-broker");
-}
-
 /// Runs an example against the broker; gives the lines that it printed.
 pub fn run(example: &str) -> Vec<String> {
     run_with(example, &[])
 }
 
 pub fn run_with(example: &str, arguments: &[&str]) -> Vec<String> {
-    needs_broker();
+    super::broker_url(); // else its own complaint would be about something else
     let output = command(example).args(arguments).output().expect("cargo runs");
     let printed = String::from_utf8(output.stdout).expect("text");
     let complaints = String::from_utf8_lossy(&output.stderr);

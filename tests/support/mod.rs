@@ -27,9 +27,13 @@ pub(crate) use hosts::every_host;
 
 /// The broker that `scripts/with-broker` has started.
 pub fn broker() -> ConnectionParameters {
-    let url = std::env::var("AMQP_URL")
-        .expect("AMQP_URL names no broker: run the tests by scripts/with-broker");
-    url.parse().expect("AMQP_URL is a URL")
+    broker_url().parse().expect("AMQP_URL is a URL")
+}
+
+/// Its URL, as programs take it.
+pub fn broker_url() -> String {
+    std::env::var("AMQP_URL")
+        .expect("AMQP_URL names no broker: run the tests by scripts/with-broker")
 }
 
 /// Connects, opens a channel, runs the scenario on it, until the connection has ended; gives the
